@@ -1,0 +1,36 @@
+"""Every detector there is, with its settings: the one place a new detector joins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .detector import Detector
+from .message import Name
+from .plan_limit import PlanLimit, PlanLimitSettings
+from .plans import Meter, Plan
+from .suspicious_charge import SuspiciousCharge, SuspiciousChargeSettings
+from .usage_spike import UsageSpike, UsageSpikeSettings
+
+
+class CatalogueSettings(BaseModel):
+    """The `detectors` section of `foretell.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usage_spike: UsageSpikeSettings = Field(default_factory=UsageSpikeSettings)
+    suspicious_charge: SuspiciousChargeSettings = Field(default_factory=SuspiciousChargeSettings)
+    plan_limit: PlanLimitSettings = Field(default_factory=PlanLimitSettings)
+
+
+def build_detectors(
+    settings: CatalogueSettings, meters: Mapping[Name, Meter], plans: Mapping[Name, Plan]
+) -> tuple[Detector, ...]:
+    """Return the enabled detectors, in the order in which their alerts are given."""
+    every: tuple[tuple[bool, Detector], ...] = (
+        (settings.suspicious_charge.enabled, SuspiciousCharge(settings.suspicious_charge)),
+        (settings.plan_limit.enabled, PlanLimit(settings.plan_limit, plans)),
+        (settings.usage_spike.enabled, UsageSpike(settings.usage_spike, meters)),
+    )
+    return tuple(detector for enabled, detector in every if enabled)

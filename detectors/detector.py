@@ -1,0 +1,77 @@
+"""The protocol that every detector keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from .alerts import Alert, AlertClass, AlertState, FactValue, Harm, Question, Reason, Severity
+from .message import Message
+from .profile import AccountFacts
+
+
+class DetectorSettings(BaseModel):
+    """What every detector's section in `foretell.yaml` has; each detector adds its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a detector has found: an alert without its address.
+
+    Attributes:
+        subject: what it is about, within the account: a meter, a charge.
+        period: with `threshold`, what makes it the same alert when found again: a cycle's start, a day, an event's id.
+        score: how far over the line; 1.0 is the line.
+    """
+
+    subject: str
+    period: str
+    threshold: str = ""
+    score: float
+    severity: Severity
+    occurred_at: datetime
+    useful_until: datetime
+    state: AlertState = "triggered"
+    reasons: tuple[Reason, ...] = ()
+    facts: dict[str, FactValue] = field(default_factory=dict)
+    harm: Harm | None = None
+    question: Question | None = None
+
+
+class Detector(Protocol):
+    """One question, asked of each account.
+
+    A detector holds its settings and what it pools over accounts; what it knows of one account is a memory that
+    `begin` makes and the engine keeps. For each event that it reads the engine calls, in this order, `settle`,
+    `score`, `learn`. Time is the event's own: a detector has no clock.
+
+    Attributes:
+        kind: the alert's kind, a name on the wire.
+        version: grows when the same events may give other alerts or the memory's shape changes.
+        reads: the events it wants.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[int]
+    alert_class: ClassVar[AlertClass]
+    reads: ClassVar[tuple[type[Message], ...]]
+
+    def begin(self) -> Any:
+        """Return the memory of an account never seen."""
+
+    def settle(self, now: datetime, facts: AccountFacts, memory: Any) -> None:
+        """Close and learn whatever had ended before `now`: an hour, a day, a billing cycle."""
+
+    def score(self, event: Message, facts: AccountFacts, memory: Any) -> Sequence[Finding]:
+        """Return what `event` shows. Changes nothing."""
+
+    def learn(self, event: Message, facts: AccountFacts, memory: Any, raised: Sequence[Alert]) -> None:
+        """Take `event` into the memory; `raised` are the alerts made of what `score` just found."""

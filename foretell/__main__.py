@@ -1,0 +1,5 @@
+"""`python -m foretell` is `foretell`."""
+
+from .cli import main
+
+main()

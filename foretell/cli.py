@@ -1,0 +1,247 @@
+"""The commands. Exit 0: fine; 1: something was found; 2: misused, with one message that says what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from . import schemas
+from .config import Config, load_config
+from .config_file import ConfigError
+from .logs import configure_logs
+
+app = typer.Typer(
+    name="foretell",
+    help="Tells a customer what they would otherwise have had to call about.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+topics_app = typer.Typer(help="Create or check the topics.", no_args_is_help=True)
+schemas_app = typer.Typer(help="Write or check the JSON Schemas of the messages.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+app.add_typer(schemas_app, name="schemas")
+
+screen = Console(highlight=False, soft_wrap=True)
+complaints = Console(stderr=True, highlight=False, soft_wrap=True)
+
+EXIT_FOUND = 1
+EXIT_MISUSED = 2
+
+
+class Output(StrEnum):
+    """How a command prints."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogForm(StrEnum):
+    """How a process logs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="foretell.yaml; FORETELL_<SECTION>__<KEY> in the environment overrides it.",
+        show_default="defaults",
+    ),
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
+LogOption = Annotated[LogForm, typer.Option("--log-format", help="How to log, on standard error.")]
+
+
+def main() -> None:
+    """Run a command; what a user did wrong ends in one message and exit code 2, never in a traceback."""
+    try:
+        app()
+    except Exception as error:
+        if not isinstance(error, _usage_errors()):
+            raise
+        complaints.print(f"foretell: {error}", markup=False, style="red")
+        sys.exit(EXIT_MISUSED)
+
+
+def _usage_errors() -> tuple[type[Exception], ...]:
+    """Return the errors whose sentence is for the user. Imported late: `foretell --help` needs no Kafka client."""
+    from channels.ledger import LedgerError
+
+    from streams.topics import TopicError
+
+    from .broker import BrokerError
+    from .feed import FeedError
+    from .kafka_jars import KafkaJarsError
+    from .preflight import PreflightError
+    from .serve import ServeError
+
+    return (ConfigError, TopicError, LedgerError, BrokerError, KafkaJarsError, FeedError, PreflightError, ServeError)
+
+
+@app.command(epilog="Example: `foretell check foretell.yaml`")
+def check(
+    config: Annotated[Path, typer.Argument(help="The configuration to check.")], output: OutputOption = Output.TEXT
+) -> None:
+    """Check a configuration without touching Kafka."""
+    loaded = load_config(config)
+    from .preflight import require_codecs
+
+    require_codecs()
+    found = {
+        "config": str(config),
+        "kafka": loaded.kafka.bootstrap,
+        "meters": list(loaded.meters),
+        "plans": list(loaded.plans),
+        "deliver_to": list(loaded.channels.deliver_to),
+    }
+    if output is Output.JSON:
+        _print_json(found)
+    else:
+        screen.print(
+            f"{config} is fine: Kafka at {loaded.kafka.bootstrap}, {len(loaded.meters)} meters, {len(loaded.plans)} plans, "
+            f"delivering to {', '.join(loaded.channels.deliver_to)}."
+        )
+
+
+@topics_app.command("create", epilog="Example: `foretell topics create --config foretell.yaml`")
+def topics_create(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
+    """Create the topics that are missing; those that exist stay as they are."""
+    from streams import topics
+
+    loaded = load_config(config)
+    with topics.admin(loaded.kafka) as client:
+        done = topics.create(client, loaded.topics)
+        topics.require(client, loaded.topics)
+    if output is Output.JSON:
+        _print_json(done)
+        return
+    for name in done["created"]:
+        screen.print(f"created  {name}")
+    for name in done["present"]:
+        screen.print(f"present  {name}")
+
+
+@topics_app.command("check", epilog="Example: `foretell topics check --config foretell.yaml -o json`")
+def topics_check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
+    """Say what is wrong with the topics; exit 1 if anything is."""
+    from streams import topics
+
+    loaded = load_config(config)
+    with topics.admin(loaded.kafka) as client:
+        problems = topics.problems(client, loaded.topics)
+    if output is Output.JSON:
+        _print_json({"problems": problems})
+    else:
+        for problem in problems or ["All topics are as needed."]:
+            screen.print(problem, markup=False)
+    if problems:
+        raise typer.Exit(EXIT_FOUND)
+
+
+@app.command(epilog="Example: `foretell stream --config foretell.yaml`")
+def stream(config: ConfigOption = None, log_format: LogOption = LogForm.TEXT) -> None:
+    """Run the stream worker: events in, alerts out. SIGTERM ends it after the batch in hand."""
+    configure_logs(log_format.value)
+    loaded = load_config(config)
+    from streams.metrics import StreamMetrics
+    from streams.worker import StreamWorker
+
+    from .preflight import require_kafka
+    from .serve import serve
+
+    require_kafka(loaded)
+    worker = StreamWorker(loaded.stream_settings(), StreamMetrics())
+    with serve(loaded.http.host, loaded.http.stream, worker.is_healthy, worker.is_ready) as port:
+        _say_served("stream", loaded, port)
+        worker.run()
+
+
+@app.command(epilog="Example: `FORETELL_KAFKA__BOOTSTRAP=kafka:9092 foretell deliver --config foretell.yaml`")
+def deliver(config: ConfigOption = None, log_format: LogOption = LogForm.TEXT) -> None:
+    """Run the channel consumer: alerts in, messages to people, receipts out."""
+    configure_logs(log_format.value)
+    loaded = load_config(config)
+    from channels.consumer import Consumer
+    from channels.metrics import ChannelMetrics
+
+    from .preflight import require_kafka
+    from .serve import serve
+
+    require_kafka(loaded)
+    consumer = Consumer(loaded.delivery_settings(), ChannelMetrics())
+
+    def stop(*_: object) -> None:
+        consumer.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    with serve(loaded.http.host, loaded.http.deliver, consumer.is_healthy, consumer.is_ready) as port:
+        _say_served("deliver", loaded, port)
+        consumer.run()
+
+
+@app.command(epilog="Example: `foretell broker --port 9092`")
+def broker(
+    port: Annotated[
+        int | None, typer.Option(help="Where clients connect; a free port otherwise.", min=1, max=65535)
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for its data; a temporary one otherwise.")] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Run a real Apache Kafka on this machine, for trying things out. Needs neither Java nor Docker."""
+    from .broker import LocalBroker
+
+    over = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        over.set()
+
+    with LocalBroker(data, port=port) as running:
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        if output is Output.JSON:
+            _print_json({"bootstrap": running.bootstrap, "pid": os.getpid()})
+        else:
+            screen.print(f"Kafka answers at {running.bootstrap}; Ctrl-C ends it.")
+            screen.print(f"In another terminal: FORETELL_KAFKA__BOOTSTRAP={running.bootstrap} foretell topics create")
+        over.wait()
+
+
+@schemas_app.command("write", epilog="Example: `foretell schemas write`")
+def schemas_write(
+    directory: Annotated[Path, typer.Argument(help="Where to.")] = schemas.DIRECTORY, output: OutputOption = Output.TEXT
+) -> None:
+    """Write the JSON Schema of every message."""
+    written = [str(path) for path in schemas.write(directory)]
+    if output is Output.JSON:
+        _print_json({"written": written})
+    else:
+        screen.print("\n".join(written))
+
+
+def _print_json(found: object) -> None:
+    sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _say_served(process: str, config: Config, port: int) -> None:
+    import structlog
+
+    structlog.get_logger("foretell").info(
+        "serving", process=process, kafka=config.kafka.bootstrap, metrics=f"http://{config.http.host}:{port}/metrics"
+    )

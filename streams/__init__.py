@@ -1,0 +1,1 @@
+"""This room carries: Faust reads whole record batches, the engine thinks, alerts go to the notification topic."""

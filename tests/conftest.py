@@ -1,0 +1,51 @@
+"""What the whole suite shares: one real Kafka, and a second one for those who break it."""
+
+import subprocess
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+
+with warnings.catch_warnings():  # kafka-python reads its schemas in a way that Python 3.11 and 3.12 call deprecated
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from foretell.broker import LocalBroker
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[LocalBroker]:
+    """A running Kafka for all tests; do it no harm, and name topics and groups so that they meet no other test's."""
+    with LocalBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def bootstrap(broker: LocalBroker) -> str:
+    """The address of the shared Kafka."""
+    return broker.bootstrap
+
+
+@pytest.fixture
+def isolated_broker() -> Iterator[LocalBroker]:
+    """A running Kafka with data of its own, to be killed, paused and filled at will."""
+    with LocalBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def ends() -> Callable[[int], bool]:
+    """Whether the process with this id ends within a few seconds."""
+
+    @retry(
+        retry=retry_if_result(lambda ended: not ended),
+        wait=wait_fixed(0.05),
+        stop=stop_after_delay(10),
+        retry_error_callback=lambda _: False,
+    )
+    def ends(pid: int) -> bool:
+        state = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ).stdout
+        return not state.strip() or state.startswith("Z")  # a container's first process may never bury the dead
+
+    return ends

@@ -1,0 +1,95 @@
+"""Faust's private surface, pinned: when a new version moves a name, this says which."""
+
+import inspect
+from importlib.metadata import version
+
+import faust
+import pytest
+from aiokafka import AIOKafkaConsumer
+from faust.assignor.partition_assignor import PartitionAssignor
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types.tuples import ConsumerMessage
+
+from streams.transport import BatchApp, BatchConsumer, BatchTransport, EvenAssignor
+
+
+def test_faust_and_aiokafka_are_the_versions_whose_inside_was_read() -> None:
+    assert (version("faust-streaming"), version("aiokafka")) == ("0.15.3", "0.14.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("_drain_messages", ["self", "fetcher"]),
+        ("_new_offset", ["self", "tp"]),
+        ("perform_seek", ["self"]),
+        ("_wait_next_records", ["self", "timeout"]),
+        ("seek_wait", ["self", "partitions"]),
+        ("assignment", ["self"]),
+        ("position", ["self", "tp"]),
+        ("highwater", ["self", "tp"]),
+        ("highwaters", ["self", "partitions"]),
+        ("earliest_offsets", ["self", "partitions"]),
+        ("_new_consumer_thread", ["self"]),
+    ],
+)
+def test_the_consumer_still_has_the_method(name: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(getattr(Consumer, name)).parameters) == parameters
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["_acked", "_acked_index", "flow_active", "can_resume_flow", "suspend_flow", "callback"],
+)
+def test_the_consumer_still_has_the_attribute(name: str) -> None:
+    source = "".join(inspect.getsource(base) for base in Consumer.__mro__ if base.__module__.startswith("faust"))
+
+    assert f"self.{name}" in source
+
+
+def test_the_thread_still_makes_the_consumer_where_we_mend_it() -> None:
+    assert list(inspect.signature(AIOKafkaConsumerThread._create_worker_consumer).parameters) == ["self", "transport"]
+    assert "self._create_worker_consumer(" in inspect.getsource(AIOKafkaConsumerThread._create_consumer)
+
+
+@pytest.mark.parametrize("name", ["_fetch_max_wait_ms", "_isolation_level"])
+def test_aiokafka_still_reads_the_setting_when_it_starts(name: str) -> None:
+    assert f"self.{name}" in inspect.getsource(AIOKafkaConsumer.start)
+
+
+def test_the_app_asks_for_its_transport_where_we_answer() -> None:
+    assert "self._new_transport()" in inspect.getsource(faust.App)
+    assert isinstance(BatchApp("probe", broker="kafka://127.0.0.1:1").transport, BatchTransport)
+
+
+def test_the_transport_makes_our_consumer() -> None:
+    assert BatchTransport.Consumer is BatchConsumer
+    assert "self.Consumer(" in "".join(inspect.getsource(base) for base in Transport.__mro__[:-1])
+
+
+def test_a_message_still_takes_what_we_hand_it() -> None:
+    fields = list(inspect.signature(ConsumerMessage).parameters)
+
+    assert fields[:12] == [
+        "topic",
+        "partition",
+        "offset",
+        "timestamp",
+        "timestamp_type",
+        "headers",
+        "key",
+        "value",
+        "checksum",
+        "serialized_key_size",
+        "serialized_value_size",
+        "tp",
+    ]
+    assert "generation_id" in fields
+
+
+def test_every_worker_gets_its_share_and_partitions_stay_together() -> None:
+    app = BatchApp("probe", broker="kafka://127.0.0.1:1")
+
+    assert isinstance(app.assignor, EvenAssignor)
+    assert isinstance(app.assignor, PartitionAssignor)
+    assert app.assignor.replicas == 0
