@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .detector import Detector
 from .message import Name
 from .plan_limit import PlanLimit, PlanLimitSettings
-from .plans import Meter, Plan
+from .plans import Plan
 from .suspicious_charge import SuspiciousCharge, SuspiciousChargeSettings
 from .usage_spike import UsageSpike, UsageSpikeSettings
 
@@ -24,13 +24,11 @@ class CatalogueSettings(BaseModel):
     plan_limit: PlanLimitSettings = Field(default_factory=PlanLimitSettings)
 
 
-def build_detectors(
-    settings: CatalogueSettings, meters: Mapping[Name, Meter], plans: Mapping[Name, Plan]
-) -> tuple[Detector, ...]:
+def build_detectors(settings: CatalogueSettings, plans: Mapping[Name, Plan]) -> tuple[Detector, ...]:
     """Return the enabled detectors, in the order in which their alerts are given."""
     every: tuple[tuple[bool, Detector], ...] = (
         (settings.suspicious_charge.enabled, SuspiciousCharge(settings.suspicious_charge)),
         (settings.plan_limit.enabled, PlanLimit(settings.plan_limit, plans)),
-        (settings.usage_spike.enabled, UsageSpike(settings.usage_spike, meters)),
+        (settings.usage_spike.enabled, UsageSpike(settings.usage_spike)),
     )
     return tuple(detector for enabled, detector in every if enabled)

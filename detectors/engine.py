@@ -58,7 +58,7 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self._meters = settings.meters
         self._config = settings.digest()
-        detectors = build_detectors(settings.detectors, settings.meters, settings.plans)
+        detectors = build_detectors(settings.detectors, settings.plans)
         self._readers = {
             read: tuple(detector for detector in detectors if read in detector.reads) for read in EVENT_TYPES.values()
         }

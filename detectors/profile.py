@@ -37,7 +37,7 @@ class AccountFacts:
 class Profile:
     """All that one partition's engine keeps of one account."""
 
-    __slots__ = ("facts", "memories", "_seen")
+    __slots__ = ("_seen", "facts", "memories")
 
     def __init__(self, account: str) -> None:
         self.facts = AccountFacts(account)

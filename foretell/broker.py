@@ -1,14 +1,13 @@
 """A real Apache Kafka on this machine, for the demo and the tests."""
 
+import fcntl
 import os
 import random
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +27,7 @@ _HOST = "127.0.0.1"
 _CLUSTER_ID = "Zm9yZXRlbGwtbG9jYWwtMQ"  # sixteen bytes in base64, as Kafka wants: foretell-local-1
 _STORAGE = "storage"
 _PROPERTIES = "server.properties"
+_FORMAT = ("format", "-t", _CLUSTER_ID, "-c", _PROPERTIES)
 _POLL_SECONDS = 0.05
 
 # Below the range from which Linux and macOS take the ports of outgoing connections: a client that keeps knocking at
@@ -87,10 +87,6 @@ class LocalBroker:
         port: where clients connect; `None` for one that is free.
         settings: Kafka's broker settings to add to ours or to replace them.
         start_timeout_seconds: how long it may take until it answers.
-
-    >>> with LocalBroker() as broker:  # doctest: +SKIP
-    ...     print(broker.bootstrap)
-    127.0.0.1:24816
     """
 
     def __init__(
@@ -99,7 +95,7 @@ class LocalBroker:
         *,
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
-        start_timeout_seconds: float = 60.0,
+        start_timeout_seconds: float = 120.0,
     ) -> None:
         self._temporary = TemporaryDirectory(prefix="foretell-kafka-") if data_path is None else None
         self.data_path = Path(self._temporary.name if self._temporary else data_path or ".").absolute()
@@ -108,6 +104,7 @@ class LocalBroker:
         self._settings = settings or {}
         self._start_timeout_seconds = start_timeout_seconds
         self._process: ChildProcess | None = None
+        self._lock: int | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -141,34 +138,37 @@ class LocalBroker:
         """Start Kafka and return when it answers.
 
         Raises:
-            BrokerError: it already runs, its port is taken, or it did not answer; then with the end of its log.
+            BrokerError: it already runs, its port or data is taken, or it did not answer; then with the end of its log.
             KafkaJarsError: Kafka's jars are missing or wrong.
         """
         if self.pid:
             raise BrokerError(f"Kafka already runs at {self.bootstrap} with process id {self.pid}; stop it first")
         if not _is_free(self.port):
             raise BrokerError(f"port {self.port} is taken by another program; end that, or choose another port")
-        java = _Java(find_java(), class_path(), self.data_path, self.log_path)
-        self.data_path.mkdir(parents=True, exist_ok=True)
-        self._write_properties()
-        if not (self.data_path / _STORAGE / "meta.properties").exists():  # the last that formatting writes
-            formatting = java.start("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", _PROPERTIES)
-            with _ended_unless_well(formatting):
-                if formatting.wait(self._start_timeout_seconds) != 0:
-                    raise BrokerError(f"Kafka could not format {self.data_path}:\n{formatting.log_tail()}")
-        self._process = java.start("kafka.Kafka", _PROPERTIES)
-        with _ended_unless_well(self._process):
+        self._lock_data()
+        try:
+            self._write_properties()
+            java, jars = find_java(), class_path()
+            if not (self.data_path / _STORAGE / "meta.properties").exists():  # the last that formatting writes
+                self._process = self._run(java, jars, "kafka.tools.StorageTool", *_FORMAT)
+                self._await_formatting(self._process)
+            self._process = self._run(java, jars, "kafka.Kafka", _PROPERTIES)
             self._await_answer(self._process)
+        except BaseException:
+            self.kill()
+            raise
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Let Kafka finish (SIGTERM), kill it if it has not after `grace_seconds`."""
         if self._process:
             self._process.terminate(grace_seconds)
+        self._unlock_data()
 
     def kill(self) -> None:
         """End Kafka at once, as `kill -9` or a power cut would; its data stays."""
         if self._process:
             self._process.kill()
+        self._unlock_data()
 
     def pause(self) -> None:
         """Freeze Kafka: its address accepts connections and nothing answers, until `resume`."""
@@ -188,6 +188,22 @@ class LocalBroker:
         else:
             self.stop()
 
+    def _lock_data(self) -> None:
+        """Keep others off: a second Kafka on the same data harms the first before it finds Kafka's own lock."""
+        if self._lock is None:
+            self.data_path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.data_path, os.O_RDONLY)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._unlock_data()
+                raise BrokerError(f"another Kafka uses {self.data_path}; stop that, or choose another folder") from None
+
+    def _unlock_data(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def _write_properties(self) -> None:
         listeners = f"PLAINTEXT://{self.bootstrap},CONTROLLER://{_HOST}:{self._controller_port}"
         here = {
@@ -198,6 +214,21 @@ class LocalBroker:
         }
         lines = (f"{name}={value}\n" for name, value in {**_SETTINGS, **here, **self._settings}.items())
         (self.data_path / _PROPERTIES).write_text("".join(lines))
+
+    def _run(self, java: Path, jars: tuple[Path, ...], *arguments: str) -> ChildProcess:
+        """Run a class of Kafka in our folder, so that its properties need no path: Java reads them as Latin-1."""
+        temporary = f"-Djava.io.tmpdir={self.data_path}"  # codecs unpack themselves there, and stay after kill -9
+        return ChildProcess(
+            [java, *_JAVA_OPTIONS, temporary, *arguments],
+            name="Kafka",
+            log_path=self.log_path,
+            environment={**os.environ, "CLASSPATH": os.pathsep.join(map(str, jars))},
+            folder=self.data_path,
+        )
+
+    def _await_formatting(self, process: ChildProcess) -> None:
+        if process.wait(self._start_timeout_seconds) != 0:
+            raise BrokerError(f"Kafka could not format {self.data_path}:\n{process.log_tail()}")
 
     def _await_answer(self, process: ChildProcess) -> None:
         def connect() -> None:
@@ -247,34 +278,6 @@ def _java_version(program: str) -> int:
         return 0
     version = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)  # Java 8 called itself 1.8
     return int(version[1]) if version else 0
-
-
-@dataclass(frozen=True)
-class _Java:
-    program: Path
-    jars: tuple[Path, ...]
-    folder: Path
-    log_path: Path
-
-    def start(self, *arguments: str) -> ChildProcess:
-        """Start a class of Kafka in `folder`, so that the properties need no path, which Java reads as Latin-1."""
-        temporary = f"-Djava.io.tmpdir={self.folder}"  # the codecs unpack themselves there, and stay after kill -9
-        return ChildProcess(
-            [self.program, *_JAVA_OPTIONS, temporary, *arguments],
-            name="Kafka",
-            log_path=self.log_path,
-            environment={**os.environ, "CLASSPATH": os.pathsep.join(map(str, self.jars))},
-            folder=self.folder,
-        )
-
-
-@contextmanager
-def _ended_unless_well(process: ChildProcess) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        process.kill()
-        raise
 
 
 def _free_ports(count: int) -> list[int]:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -80,8 +81,7 @@ def main() -> None:
 
 def _usage_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose sentence is for the user. Imported late: `foretell --help` needs no Kafka client."""
-    from channels.ledger import LedgerError
-
+    from channels import ConsumerError, LedgerError
     from streams.topics import TopicError
 
     from .broker import BrokerError
@@ -90,7 +90,17 @@ def _usage_errors() -> tuple[type[Exception], ...]:
     from .preflight import PreflightError
     from .serve import ServeError
 
-    return (ConfigError, TopicError, LedgerError, BrokerError, KafkaJarsError, FeedError, PreflightError, ServeError)
+    return (
+        ConfigError,
+        TopicError,
+        ConsumerError,
+        LedgerError,
+        BrokerError,
+        KafkaJarsError,
+        FeedError,
+        PreflightError,
+        ServeError,
+    )
 
 
 @app.command(epilog="Example: `foretell check foretell.yaml`")
@@ -176,21 +186,22 @@ def deliver(config: ConfigOption = None, log_format: LogOption = LogForm.TEXT) -
     """Run the channel consumer: alerts in, messages to people, receipts out."""
     configure_logs(log_format.value)
     loaded = load_config(config)
-    from channels.consumer import Consumer
-    from channels.metrics import ChannelMetrics
+    from channels import Consumer, DeliveryMetrics
 
     from .preflight import require_kafka
     from .serve import serve
 
     require_kafka(loaded)
-    consumer = Consumer(loaded.delivery_settings(), ChannelMetrics())
+    consumer = Consumer(loaded.delivery_settings(), DeliveryMetrics())
 
     def stop(*_: object) -> None:
         consumer.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with serve(loaded.http.host, loaded.http.deliver, consumer.is_healthy, consumer.is_ready) as port:
+    with serve(
+        loaded.http.host, loaded.http.deliver, lambda: consumer.is_healthy(datetime.now(UTC)), consumer.is_ready
+    ) as port:
         _say_served("deliver", loaded, port)
         consumer.run()
 
@@ -220,6 +231,93 @@ def broker(
             screen.print(f"Kafka answers at {running.bootstrap}; Ctrl-C ends it.")
             screen.print(f"In another terminal: FORETELL_KAFKA__BOOTSTRAP={running.bootstrap} foretell topics create")
         over.wait()
+
+
+@app.command(
+    epilog="Example: `foretell feed readings.csv --map quantity=kwh --map meter:=electricity --map unit:=kWh "
+    "--timezone Europe/Stockholm`"
+)
+def feed(  # noqa: PLR0913 - what may be said of a file
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines (each also .gz) or Parquet.", show_default=False)],
+    *,
+    config: ConfigOption = None,
+    type_name: Annotated[
+        str, typer.Option("--type", help="What the rows are; it picks the topic: charge.posted, account.updated, ...")
+    ] = "usage.recorded",
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="`ours=column`, `ours=column*0.001` or `ours:=constant`; again for each field. "
+            "A column with the name of a field of ours needs none.",
+            show_default=False,
+        ),
+    ] = None,
+    timezone: Annotated[str | None, typer.Option(help="The zone of times that name no offset.")] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(help="Seconds of the events' time in one of ours.", show_default="as fast as it goes"),
+    ] = None,
+    start: Annotated[int, typer.Option(help="The first row to feed; rows count from 1.")] = 1,
+    limit: Annotated[int | None, typer.Option(help="Feed so many rows at most.", show_default="all")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check, but send nothing.")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Send the rows of a file as events; exit 1 if some make none."""
+    from .feed import FeedOptions, FeedSummary
+    from .feed import feed as feed_file
+
+    loaded = load_config(config)
+    options = FeedOptions(
+        file=file,
+        type=type_name,
+        mapping=tuple(mapping or ()),
+        timezone=timezone,
+        speed=speed,
+        start=start,
+        limit=limit,
+        dry_run=dry_run,
+    )
+    with complaints.status("Reading") as status:
+
+        def tell(so_far: FeedSummary) -> None:
+            status.update(f"{so_far.read:,} rows read, {so_far.refused:,} refused")
+
+        summary = feed_file(options, loaded.kafka, loaded.topics, tell)
+    if output is Output.JSON:
+        _print_json(summary.as_dict())
+    else:
+        for line in summary.lines():
+            screen.print(line, markup=False)
+    if summary.refused:
+        raise typer.Exit(EXIT_FOUND)
+
+
+@app.command(epilog="Example: `foretell demo --seed 7 --keep`")
+def demo(
+    *,
+    seconds: Annotated[float, typer.Option(help="How long the replay takes.", min=1)] = 45.0,
+    speed: Annotated[
+        float | None,
+        typer.Option(help="Simulated seconds in one of ours; instead of --seconds.", min=1, show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the customers that are made up.")] = 1,
+    customers: Annotated[int, typer.Option(help="How many are made up.", min=2, max=1998)] = 240,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end, until Ctrl-C.")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Run all of it on a real Kafka for about a minute: events in, messages to people, and what was right and wrong."""
+    from .demo import DemoOptions, run_demo
+
+    options = DemoOptions(
+        seconds=seconds,
+        speed=speed,
+        seed=seed,
+        customers=customers,
+        keep=keep,
+        json=output is Output.JSON,
+    )
+    raise typer.Exit(run_demo(options))
 
 
 @schemas_app.command("write", epilog="Example: `foretell schemas write`")

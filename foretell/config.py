@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from channels.settings import ChannelSettings, DeliverySettings
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from channels.settings import ChannelSettings, DeliverySettings
 from detectors.catalogue import CatalogueSettings
 from detectors.engine import EngineSettings
 from detectors.message import Name
@@ -64,6 +64,14 @@ class Config(BaseModel):
                     raise ValueError(
                         f"{place}: the allowance is in {allowance.unit!r}, the meter in {meter.unit!r}; use one unit"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _floors_are_of_known_meters(self) -> Self:
+        for meter_name in self.detectors.usage_spike.least_extra:
+            if meter_name not in self.meters:
+                place = f"detectors.usage_spike.least_extra.{meter_name}"
+                raise ValueError(f"{place}: no such meter; add it with its unit to `meters`")
         return self
 
     def stream_settings(self) -> StreamSettings:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, cast
 
 import orjson
-import pyarrow
-import pyarrow.parquet
+from pyarrow import ArrowException
+from pyarrow.parquet import ParquetFile
+
+from detectors.codec import LARGEST_EVENT_BYTES
 
 _BATCH_ROWS = 4096
 _ROWS_LOOKED_AT = 100
@@ -83,7 +85,7 @@ class _CsvFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         with _opened(path) as file:
-            first = _guarded(path, lambda: file.readline())
+            first = _guarded(path, file.readline)
             self._delimiter = max(_DELIMITERS, key=first.count)
             self.columns: Sequence[str] = next(csv.reader([first], delimiter=self._delimiter), [])
         if not self.columns:
@@ -123,12 +125,17 @@ class _JsonLinesFile:
         with _opened(self._path) as file:
             number = 0
             while True:
-                line = _guarded(self._path, lambda: file.readline(), after=number)
+                line = _guarded(self._path, lambda: file.readline(LARGEST_EVENT_BYTES), after=number)
                 if not line:
                     return
                 if not line.strip():
                     continue
                 number += 1
+                if len(line) == LARGEST_EVENT_BYTES and not line.endswith("\n"):
+                    yield Row(number, None, f"the line has more than {LARGEST_EVENT_BYTES} characters")
+                    while line and not line.endswith("\n"):
+                        line = _guarded(self._path, lambda: file.readline(LARGEST_EVENT_BYTES), after=number)
+                    continue
                 try:
                     values = orjson.loads(line)
                 except orjson.JSONDecodeError as error:
@@ -144,21 +151,21 @@ class _ParquetFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with pyarrow.parquet.ParquetFile(path) as file:
+            with ParquetFile(path) as file:
                 self.columns: Sequence[str] = list(file.schema_arrow.names)
-        except (pyarrow.ArrowException, OSError) as error:
+        except (ArrowException, OSError) as error:
             raise FeedError(f"{path.name} is no Parquet file that can be read: {error}") from error
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         wanted = [name for name in self.columns if name in columns]
         number = 0
         try:
-            with pyarrow.parquet.ParquetFile(self._path) as file:
+            with ParquetFile(self._path) as file:
                 for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
                     for values in batch.to_pylist():
                         number += 1
                         yield Row(number, values)
-        except (pyarrow.ArrowException, OSError) as error:
+        except (ArrowException, OSError) as error:
             raise FeedError(f"{self._path.name}: cannot be read after row {number}: {error}") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,20 +23,20 @@ _GIVEN = frozenset({"id", "source"})  # made of the file's name and the row's nu
 
 @dataclass(frozen=True, slots=True)
 class _Assignment:
-    """Where one field of ours comes from: a path into the row, times a factor; or a constant."""
+    """Where one field of ours comes from: a column, times a factor; or a constant."""
 
     ours: tuple[str, ...]
-    path: tuple[str, ...] = ()
+    column: str = ""
     constant: Any = None
     times: Decimal | None = None
     is_text: bool = False
 
     def take(self, row: Mapping[str, Any]) -> Any:
-        if not self.path:
+        if not self.column:
             return self.constant
-        found: Any = row
-        for step in self.path:
-            found = found.get(step) if isinstance(found, Mapping) else None
+        found = row.get(self.column)
+        if found is None and "." in self.column:
+            found = _walk(row, self.column)
         if found is None or found == "":
             return None
         if self.times is not None:
@@ -49,7 +49,7 @@ class _Assignment:
         try:
             return Decimal(str(found)) * (self.times or 1)
         except InvalidOperation:
-            raise Rejected("invalid", f"{'.'.join(self.path)}: expected a number, got {found!r:.80}") from None
+            raise Rejected("invalid", f"{self.column}: expected a number, got {found!r:.80}") from None
 
 
 class RowMapping:
@@ -86,13 +86,13 @@ class RowMapping:
         if twice:
             raise FeedError(f"--map {twice} is given twice; keep one")
         unsaid = [name for name in columns if name in self._fields and name not in names]
-        self._assignments = [*(self._assignment(name, (name,)) for name in unsaid), *said]
+        self._assignments = [*(self._assignment(name, name) for name in unsaid), *said]
         self._require_all(columns)
 
     @property
     def columns(self) -> list[str]:
-        """The columns that are read."""
-        return [each.path[0] for each in self._assignments if each.path]
+        """The columns that are read; a dotted one may be a column within another."""
+        return [name for each in self._assignments for name in (each.column, each.column.partition(".")[0])]
 
     def event(self, row: Mapping[str, Any], otherwise: Mapping[str, str]) -> Message:
         """Return the event in a row.
@@ -113,44 +113,44 @@ class RowMapping:
             fields["time"] = self._aware(fields["time"])
         return build(self._model, fields)
 
+    def naive_time(self, row: Mapping[str, Any]) -> datetime | None:
+        """Return the row's time if it names no offset."""
+        given = next((each.take(row) for each in self._assignments if each.ours == ("time",)), None)
+        moment = _as_datetime(given)
+        return moment if moment is not None and moment.tzinfo is None else None
+
     def _aware(self, time: Any) -> Any:
         """Give a time without offset its zone; leave what is no time for the model to refuse."""
-        if isinstance(time, str):
-            try:
-                time = datetime.fromisoformat(time)
-            except ValueError:
-                return time
-        if not isinstance(time, datetime) or time.tzinfo is not None:
-            return time
+        moment = _as_datetime(time)
+        if moment is None or moment.tzinfo is not None:
+            return time if moment is None else moment
         if self._zone is None:
-            raise Rejected(
-                "invalid", f"time: {time.isoformat(' ')} names no offset; say its zone: --timezone Europe/Stockholm"
-            )
-        return time.replace(tzinfo=self._zone)
+            raise Rejected("invalid", f"time: {moment.isoformat(' ')} names no offset; say its zone with --timezone")
+        return moment.replace(tzinfo=self._zone)
 
     def _parse(self, spoken: str, columns: Sequence[str]) -> _Assignment:
         parts = _SPOKEN.match(spoken)
         if parts is None:
-            raise FeedError(f"--map {spoken!r} is not understood; expected ours=column, ours=column*factor or ours:=text")
+            raise FeedError(
+                f"--map {spoken!r} is not understood; expected ours=column, ours=column*factor or ours:=text"
+            )
         ours, theirs = parts["ours"], parts["theirs"]
         if not self._is_known(ours):
             known = ", ".join(self._fields)
             raise FeedError(f"--map {spoken}: {self._model.type_name} has no field {ours!r}; it has {known}")
         if parts["how"] == ":=":
             return _Assignment(tuple(ours.split(".")), constant=_constant(theirs))
-        if theirs in columns:
-            return self._assignment(ours, (theirs,))
         column, star, factor = theirs.rpartition("*")
-        times = _factor(spoken, factor) if star else None
-        column = column if star else theirs
-        if column in columns and column not in {name.partition(".")[0] for name in columns if "." in name}:
-            return self._assignment(ours, (column,), times)
-        if column in columns or column.partition(".")[0] in columns:
-            return self._assignment(ours, tuple(column.split(".")), times)
-        raise FeedError(f"--map {spoken}: the file has no column {column!r}; it has {', '.join(columns)}")
+        if theirs in columns or not star:
+            column, times = theirs, None
+        else:
+            times = _factor(spoken, factor)
+        if column not in columns and column.partition(".")[0] not in columns:
+            raise FeedError(f"--map {spoken}: the file has no column {column!r}; it has {', '.join(columns)}")
+        return self._assignment(ours, column, times)
 
-    def _assignment(self, ours: str, path: tuple[str, ...], times: Decimal | None = None) -> _Assignment:
-        return _Assignment(tuple(ours.split(".")), path=path, times=times, is_text=self._fields.get(ours, False))
+    def _assignment(self, ours: str, column: str, times: Decimal | None = None) -> _Assignment:
+        return _Assignment(tuple(ours.split(".")), column, times=times, is_text=self._fields.get(ours, False))
 
     def _is_known(self, ours: str) -> bool:
         """Return whether it is a field, or lies within one that takes any key."""
@@ -161,7 +161,9 @@ class RowMapping:
 
     def _require_all(self, columns: Sequence[str]) -> None:
         given = {each.ours[0] for each in self._assignments} | _GIVEN
-        missing = [name for name, field in self._model.model_fields.items() if field.is_required() and name not in given]
+        missing = [
+            name for name, field in self._model.model_fields.items() if field.is_required() and name not in given
+        ]
         if missing:
             raise FeedError(
                 f"nothing says what {missing[0]!r} of {self._model.type_name} is; add --map {missing[0]}=COLUMN or "
@@ -190,6 +192,15 @@ def _resolved(kind: Mapping[str, Any], shared: Mapping[str, Any]) -> Mapping[str
     return found
 
 
+def _as_datetime(time: Any) -> datetime | None:
+    if isinstance(time, datetime):
+        return time
+    try:
+        return datetime.fromisoformat(str(time).strip()) if isinstance(time, str | date) else None
+    except ValueError:
+        return None
+
+
 def _constant(text: str) -> Any:
     """Read lists and mappings as JSON; everything else is text, which the model reads."""
     if text[:1] in ("{", "["):
@@ -208,6 +219,13 @@ def _factor(spoken: str, factor: str) -> Decimal:
     if not number.is_finite():
         raise FeedError(f"--map {spoken}: expected a number after '*', got {factor!r}, and no column is called so")
     return number
+
+
+def _walk(row: Mapping[str, Any], path: str) -> Any:
+    found: Any = row
+    for step in path.split("."):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
 
 
 def _put(fields: dict[str, Any], ours: tuple[str, ...], value: Any) -> None:

@@ -133,9 +133,11 @@ class ChildProcess:
             self._process.wait()
 
     def pause(self) -> None:
-        """Stop the whole group where it stands (SIGSTOP) until `resume`."""
+        """Stop the whole group where it stands (SIGSTOP) until `resume`; return when the child has stopped."""
         if self.is_running:
             self._signal(signal.SIGSTOP)
+            if hasattr(os, "waitid"):  # macOS has it from Python 3.13; a program of many threads stops them one by one
+                os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused group go on (SIGCONT)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def admin(kafka_settings: KafkaSettings, timeout_seconds: float = 10.0) -> Itera
     Raises:
         TopicError: no broker answers.
     """
+    _require_a_listener(kafka_settings, timeout_seconds)
     try:
         client = KafkaAdminClient(
             **kafka_settings.client_options(),
@@ -95,19 +97,29 @@ def admin(kafka_settings: KafkaSettings, timeout_seconds: float = 10.0) -> Itera
     with closing(client):
         try:
             yield client
-        except (
-            kafka.errors.KafkaConnectionError,
-            kafka.errors.KafkaTimeoutError,
-            kafka.errors.NoBrokersAvailable,
-        ) as error:
+        except (kafka.errors.KafkaConnectionError, kafka.errors.KafkaTimeoutError) as error:
             raise unreachable(kafka_settings, error) from error
+
+
+def _require_a_listener(kafka_settings: KafkaSettings, timeout_seconds: float) -> None:
+    """Knock first: a Kafka client that finds nobody is slow to say so, and leaves its sockets behind."""
+    refusals: list[OSError] = []
+    for server in kafka_settings.servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout_seconds).close()
+        except OSError as error:
+            refusals.append(error)
+        else:
+            return
+    raise unreachable(kafka_settings, refusals[0]) from refusals[0]
 
 
 def unreachable(kafka_settings: KafkaSettings, error: Exception) -> TopicError:
     """Return the error that says that no broker answers."""
     return TopicError(
         f"no Kafka broker answers at {kafka_settings.bootstrap} with {kafka_settings.security_protocol} "
-        f"({type(error).__name__}); start one (`foretell broker` for a local one) or set kafka.bootstrap, "
+        f"({type(error).__name__}: {error}); start one (`foretell broker` for a local one) or set kafka.bootstrap, "
         "FORETELL_KAFKA__BOOTSTRAP in the environment"
     )
 
@@ -142,7 +154,7 @@ def create(client: KafkaAdminClient, settings: TopicsSettings) -> dict[str, list
         try:
             client.create_topics(missing, wait_for_metadata=True)
         except kafka.errors.TopicAlreadyExistsError:
-            pass  # somebody else was as quick; `check` says whether theirs fit
+            client.wait_for_topics(list(missing))  # somebody else was as quick; `problems` says whether theirs fit
         except kafka.errors.KafkaError as error:
             raise TopicError(f"Kafka refuses to create {', '.join(missing)}: {error}") from error
     return {"created": list(missing), "present": [name for name in every if name in present]}

@@ -54,7 +54,9 @@ class StreamWorker:
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then leave the group and return. Ends the process on any surprise."""
-        faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False).execute_from_commandline()
+        worker = faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
+        worker.spinner = None  # it draws on standard output, terminal or not
+        worker.execute_from_commandline()
 
     # health -----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from foretell.config import load_config
-from foretell.processes import Children, ChildProcess
+from foretell.processes import ChildProcess, Children
 from streams.topics import admin, create
 
 T = TypeVar("T")

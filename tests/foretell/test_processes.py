@@ -121,7 +121,6 @@ def test_a_paused_child_stands_still_until_resumed_and_can_be_ended(tmp_path: Pa
     read(child.log_path, "tick")
 
     child.pause()
-    time.sleep(0.1)
     paused_at = child.log_path.stat().st_size
     time.sleep(0.2)
     grown_by = child.log_path.stat().st_size - paused_at

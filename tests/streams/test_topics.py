@@ -28,19 +28,22 @@ def test_unequal_partition_counts_are_named_with_what_to_do(bootstrap: str, sett
         client.create_topics({settings.named("usage"): {"num_partitions": 2, "replication_factor": 1}})
         create(client, settings)
 
-        assert problems(client, settings) == [
-            f"topic '{settings.prefix}.usage' has 2 partitions, needs 3 like '{settings.prefix}.accounts', "
-            "so that all events of an account meet; recreate it"
-        ]
+        (problem,) = problems(client, settings)
+        assert problem.startswith(
+            f"topic '{settings.prefix}.usage' has 2 partitions, needs 3 like '{settings.prefix}.accounts'"
+        )
+        assert problem.endswith("recreate it")
         with pytest.raises(TopicError, match="needs 3 like"):
             require(client, settings)
         assert partition_counts(client)[f"{settings.prefix}.usage"] == 2
 
 
 def test_a_broker_that_does_not_answer_is_said_in_a_sentence() -> None:
-    with pytest.raises(TopicError, match=r"no Kafka broker answers at 127\.0\.0\.1:1 .* FORETELL_KAFKA__BOOTSTRAP"):
-        with admin(KafkaSettings(bootstrap="127.0.0.1:1"), timeout_seconds=2):
-            pass
+    with (
+        pytest.raises(TopicError, match=r"no Kafka broker answers at 127\.0\.0\.1:1 .* FORETELL_KAFKA__BOOTSTRAP"),
+        admin(KafkaSettings(bootstrap="127.0.0.1:1"), timeout_seconds=2),
+    ):
+        pass
 
 
 def test_two_roles_cannot_share_a_topic() -> None:

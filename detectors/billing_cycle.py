@@ -1,0 +1,118 @@
+"""Billing cycles: the period that a moment is billed in, in the account's own days, daylight saving included."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from .events import Cycle
+
+_MONTHS = 12
+_WEEK = 7
+_A_MONDAY = date(1970, 1, 5)
+_BEGINNING = datetime(1, 1, 3, tzinfo=UTC)  # the first day that every zone can express
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A stretch of time that is billed as one: from `start` up to, not including, `end`.
+
+    Attributes:
+        key: names the period among those of one account: the local date it starts on.
+        start: in UTC, since times of one local zone compare by their clock face, which the doubled hour makes wrong.
+        end: in UTC; None where it never ends: a prepaid balance is not renewed by the calendar.
+    """
+
+    key: str
+    start: datetime
+    end: datetime | None
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment and (self.end is None or moment < self.end)
+
+
+def period_at(cycle: Cycle, zone: ZoneInfo, moment: datetime) -> Period:
+    """Return the period of `cycle` that `moment` is in.
+
+    Periods start at the anchor's local time of day, without an anchor at midnight. A start that a short month lacks
+    is on its last day; one in the hour that daylight saving skips is the first instant after it, one in the doubled
+    hour its first occurrence. A prepaid balance starts with its anchor, when it was last filled, and has no end.
+
+    Args:
+        cycle: how the account is billed.
+        zone: where its days are counted.
+        moment: an aware time.
+
+    Raises:
+        ValueError: `moment` has no time zone.
+
+    >>> stockholm = ZoneInfo("Europe/Stockholm")
+    >>> anchor = datetime(2026, 1, 31, tzinfo=stockholm)
+    >>> march = period_at(Cycle(kind="month", anchor=anchor), stockholm, datetime(2026, 3, 5, tzinfo=UTC))
+    >>> march.key, march.start.isoformat(), march.end.isoformat()
+    ('2026-02-28', '2026-02-27T23:00:00+00:00', '2026-03-30T22:00:00+00:00')
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"moment {moment.isoformat()} has no time zone; expected an aware time")
+    if cycle.kind == "prepaid":
+        return _prepaid(cycle, moment)
+    moment = moment.astimezone(UTC)
+    anchor = cycle.anchor.astimezone(zone) if cycle.anchor else None
+    at = anchor.time() if anchor else time()
+    local_day = moment.astimezone(zone).date()
+    if cycle.kind == "month":
+        starts_on = _monthly(anchor.day if anchor else 1)
+        number = local_day.year * _MONTHS + local_day.month - 1
+    else:
+        length = _WEEK if cycle.kind == "week" else cycle.length
+        first = anchor.date() if anchor else _A_MONDAY
+        starts_on = _every(length, first)
+        number = (local_day - first).days // length
+    # the guess is at most one off; where a zone skipped a day, two starts are one instant and the later one counts
+    while _instant(starts_on(number), at, zone) > moment:
+        number -= 1
+    while (end := _instant(starts_on(number + 1), at, zone)) <= moment:
+        number += 1
+    return Period(starts_on(number).isoformat(), _instant(starts_on(number), at, zone), end)
+
+
+def _prepaid(cycle: Cycle, moment: datetime) -> Period:
+    if cycle.anchor is None:
+        return Period("prepaid", _BEGINNING, None)
+    filled = cycle.anchor.astimezone(UTC)
+    if moment < filled:
+        return Period("prepaid", _BEGINNING, filled)
+    return Period(filled.isoformat(), filled, None)
+
+
+def _monthly(day: int) -> Callable[[int], date]:
+    def starts_on(number: int) -> date:
+        year, month = number // _MONTHS, number % _MONTHS + 1
+        return date(year, month, min(day, monthrange(year, month)[1]))
+
+    return starts_on
+
+
+def _every(length: int, first: date) -> Callable[[int], date]:
+    return lambda number: first + timedelta(days=number * length)
+
+
+def _instant(day: date, at: time, zone: ZoneInfo) -> datetime:
+    """Return the first instant when clocks in `zone` show `day` and `at`, or that at which they skip it."""
+    wanted = datetime.combine(day, at)
+    after = wanted.replace(tzinfo=zone).astimezone(UTC)
+    if after.astimezone(zone).replace(tzinfo=None) == wanted:
+        return after
+    after = after.replace(microsecond=0)
+    before = wanted.replace(tzinfo=zone, fold=1).astimezone(UTC).replace(microsecond=0)
+    offset = before.astimezone(zone).utcoffset()
+    while after - before > timedelta(seconds=1):
+        middle = (before + (after - before) / 2).replace(microsecond=0)
+        if middle.astimezone(zone).utcoffset() == offset:
+            before = middle
+        else:
+            after = middle
+    return after

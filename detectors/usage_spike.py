@@ -1,0 +1,313 @@
+"""Usage spikes: a meter that uses far more than this account usually does at such an hour, while it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from math import log10, sqrt
+from typing import Annotated, ClassVar, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pydantic import Field
+
+from .alerts import Alert, AlertClass, FactValue, Reason
+from .detector import DetectorSettings, Finding
+from .events import AccountUpdated, UsageRecorded
+from .message import Message, Name
+from .meter_reading import Counter, readable
+from .online.hourly_habit import WINDOWS, Deviation, HourlyHabit
+from .online.tail import UpperTail
+from .profile import AccountFacts
+
+_HOUR = timedelta(hours=1)
+_HOURS_A_MONTH = 720
+_MOST_METERS = 32
+_LONG_GAP_HOURS = 24 * 7
+_USEFUL = timedelta(hours=24)
+_OVER_AT = 0.5  # an episode ends when the score has fallen so far below the line
+_CALM_HOURS = 6  # and has stayed there for so long
+_HABITUATION = 1 / 72  # hours: what was odd for three days must be odder to count
+_HABITUATED_SHARE = 0.7
+_SATURDAY = 5
+_NOTABLE = 0.25  # oddness below it is not told apart, so the tail is not asked
+
+
+class UsageSpikeSettings(DetectorSettings):
+    """How the usage-spike detector is tuned.
+
+    Attributes:
+        odd_hours_a_month: how many hours of a month may be over the line on an account with nothing wrong, for each meter.
+            They come in runs, and a run is one alert: on real homes 1.0 made a third of a false alert a month.
+        warm_up_hours: hours learned before the account's own habit may ring.
+        least_share: what was used must exceed what is usual by this share of it.
+        least_extra: and by so much, in the meter's unit; meters that are not named have no such floor.
+    """
+
+    odd_hours_a_month: Annotated[float, Field(gt=0, le=100)] = 1.0
+    warm_up_hours: Annotated[int, Field(ge=1, le=24 * 60)] = 24 * 7
+    least_share: Annotated[float, Field(ge=0)] = 0.5
+    least_extra: dict[Name, Annotated[Decimal, Field(ge=0)]] = Field(default_factory=dict)
+
+
+class _Hour(NamedTuple):
+    """An hour of time; what is usual in it goes by the clock on the wall.
+
+    Attributes:
+        number: hours since 1970, so that the hour that daylight saving doubles is two.
+        on_the_wall: 0 to 23, local.
+        is_weekend: Saturday or Sunday, local.
+    """
+
+    number: int
+    on_the_wall: int
+    is_weekend: bool
+
+
+@dataclass(slots=True)
+class _Metered:
+    """What is kept of one meter of one account.
+
+    Attributes:
+        hour: the running one; None when there is none.
+        usage: what was used in it so far.
+        learned_until: the number of the first hour that has not ended; readings of earlier ones come too late.
+        habituation: the mean oddness of the last days.
+        episode: the local date on which the spike began that was told and has not ended; empty when all is usual.
+        calm_hours: closed hours since the score was last high.
+    """
+
+    unit: str
+    habit: HourlyHabit = field(default_factory=HourlyHabit)
+    counter: Counter = field(default_factory=Counter)
+    hour: _Hour | None = None
+    usage: float = 0.0
+    learned_until: int = 0
+    habituation: float = 0.0
+    episode: str = ""
+    calm_hours: int = 0
+
+
+@dataclass(slots=True)
+class _Pool:
+    """What is pooled over the accounts of a partition for one meter.
+
+    Attributes:
+        errors: per window, the tail of deviations over their usual size.
+        oddness: the tail of what those add up to.
+    """
+
+    errors: tuple[UpperTail, ...] = field(default_factory=lambda: tuple(UpperTail(1.5, 2000) for _ in WINDOWS))
+    oddness: UpperTail = field(default_factory=lambda: UpperTail(1.0, 2000))
+
+
+_Memory = dict[str, _Metered]
+
+
+class UsageSpike:
+    """Compare the running hour and the last 3, 8 and 24 with what they usually hold.
+
+    Readings add up in the account's local hours. The running hour counts while it fills: use is never negative, so what a
+    part of an hour shows the whole hour would show too. Only hours that have ended are learned, and none may teach more than
+    three times the level: a spike does not become the habit, a change of habit does, over days, at the cost of one alert.
+
+    One-sided: unusually low usage worries no customer. How odd the last hours are is the quadratic mean over the windows of
+    how rare their deviations are, in decades, among all accounts' deviations on this meter; the line is where the pooled tail
+    of that leaves `odd_hours_a_month`. Two floors, one relative and one in the meter's unit, keep out what is odd and small.
+
+    Corrections and late readings teach nothing and ring nothing.
+    """
+
+    kind: ClassVar[str] = "usage_spike"
+    version: ClassVar[int] = 1
+    alert_class: ClassVar[AlertClass] = "limit"
+    reads: ClassVar[tuple[type[Message], ...]] = (UsageRecorded, AccountUpdated)
+
+    def __init__(self, settings: UsageSpikeSettings) -> None:
+        self._settings = settings
+        self._least_extra = {meter: float(extra) for meter, extra in settings.least_extra.items()}
+        self._line_decades = log10(_HOURS_A_MONTH / settings.odd_hours_a_month)
+        self._pools: dict[str, _Pool] = {}
+
+    def begin(self) -> _Memory:
+        """Return the memory of an account never seen: no meter yet."""
+        return {}
+
+    def settle(self, now: datetime, facts: AccountFacts, memory: _Memory) -> None:
+        """Learn the local hours that had ended before `now`."""
+        hour = _hour_at(now, facts.zone)
+        for meter, metered in memory.items():
+            if metered.hour is not None and hour.number > metered.hour.number:
+                self._close(metered, metered.hour, self._pool(meter), hour)
+
+    def score(self, event: Message, facts: AccountFacts, memory: _Memory) -> Sequence[Finding]:
+        """Return a spike that `event` makes plain, or that one is over."""
+        if not isinstance(event, UsageRecorded) or event.correction:
+            return ()
+        metered, hour = memory.get(event.meter), _hour_at(event.time, facts.zone)
+        if metered is None or hour.number < metered.learned_until:
+            return ()
+        if metered.episode:
+            return self._end_of_episode(event, facts, metered)
+        if metered.habit.hours < self._settings.warm_up_hours:
+            return ()
+        return self._spikes(event, facts, metered, hour)
+
+    def learn(self, event: Message, facts: AccountFacts, memory: _Memory, raised: Sequence[Alert]) -> None:
+        """Add `event` to the running hour, and note what was told."""
+        if not isinstance(event, UsageRecorded):
+            return
+        metered = memory.get(event.meter)
+        if metered is None:
+            if len(memory) >= _MOST_METERS:
+                return
+            metered = memory[event.meter] = _Metered(event.unit)
+        used = max(0.0, float(metered.counter.take(event)))
+        hour = _hour_at(event.time, facts.zone)
+        if event.correction or hour.number < metered.learned_until:
+            return
+        if metered.hour is None:
+            metered.hour, metered.usage, metered.learned_until = hour, 0.0, hour.number
+        metered.usage += used
+        for alert in raised:
+            if alert.state == "triggered":
+                metered.episode = event.time.astimezone(facts.zone).date().isoformat()
+                metered.calm_hours = 0
+            else:
+                metered.episode = ""
+
+    def _spikes(self, event: UsageRecorded, facts: AccountFacts, metered: _Metered, hour: _Hour) -> Sequence[Finding]:
+        usage = metered.usage if metered.hour is not None else 0.0
+        usage += max(0.0, float(metered.counter.used(event)))
+        deviation = metered.habit.deviation(hour.on_the_wall, hour.is_weekend, usage)
+        score, window = self._judge(event.meter, metered, deviation)
+        if score < 1.0 or not self._is_large(event.meter, deviation, window):
+            return ()
+        return (self._spike(event, facts, deviation, window, score),)
+
+    def _pool(self, meter: str) -> _Pool:
+        pool = self._pools.get(meter)
+        if pool is None:
+            pool = self._pools[meter] = _Pool()
+        return pool
+
+    def _judge(self, meter: str, metered: _Metered, deviation: Deviation) -> tuple[float, int]:
+        """Return the score and the window that says most."""
+        pool = self._pool(meter)
+        oddness, window = _oddness(pool, deviation)
+        above = max(0.0, oddness - _HABITUATED_SHARE * metered.habituation)
+        return pool.oddness.decades(above) / self._line_decades, window
+
+    def _is_large(self, meter: str, deviation: Deviation, window: int) -> bool:
+        extra, usual = deviation.seen[window] - deviation.usual[window], deviation.usual[window]
+        return extra > self._settings.least_share * usual and extra >= self._least_extra.get(meter, 0.0)
+
+    def _close(self, metered: _Metered, hour: _Hour, pool: _Pool, now: _Hour) -> None:
+        deviation = metered.habit.deviation(hour.on_the_wall, hour.is_weekend, metered.usage)
+        oddness, _ = _oddness(pool, deviation)
+        above = max(0.0, oddness - _HABITUATED_SHARE * metered.habituation)
+        if metered.habit.hours >= self._settings.warm_up_hours:
+            score = pool.oddness.decades(above) / self._line_decades
+            metered.calm_hours = metered.calm_hours + 1 if score < _OVER_AT else 0
+            if not metered.episode:  # a spike that goes on for days is one rarity, not a hundred
+                for tail, error in zip(pool.errors, deviation.errors, strict=True):
+                    tail.learn_one(error)
+                pool.oddness.learn_one(above)
+        metered.habituation += _HABITUATION * (oddness - metered.habituation)
+        metered.habit.learn_one(hour.on_the_wall, hour.is_weekend, metered.usage)
+        gap = now.number - hour.number - 1
+        if gap > 0:
+            metered.habit.skip(min(gap, _LONG_GAP_HOURS))
+            metered.calm_hours += gap
+        metered.hour, metered.usage, metered.learned_until = None, 0.0, hour.number + 1
+
+    def _end_of_episode(self, event: UsageRecorded, facts: AccountFacts, metered: _Metered) -> Sequence[Finding]:
+        if metered.calm_hours < _CALM_HOURS:
+            return ()
+        what = f"{event.meter} has been as usual for {metered.calm_hours} hours."
+        return (
+            Finding(
+                subject=event.meter,
+                period=metered.episode,
+                score=0.0,
+                severity="info",
+                occurred_at=event.time,
+                useful_until=event.time + _USEFUL,
+                state="resolved",
+                reasons=(Reason(what=what),),
+                facts={"account_ending": facts.account[-4:], "meter": event.meter, "unit": event.unit},
+            ),
+        )
+
+    def _spike(
+        self, event: UsageRecorded, facts: AccountFacts, deviation: Deviation, window: int, score: float
+    ) -> Finding:
+        seen, usual, spread = deviation.seen[window], deviation.usual[window], deviation.spread[window]
+        hours = WINDOWS[window]
+        # the spread is one of square roots, summed over the window: share it out over the window's hours and square back
+        low, high = (max(0.0, sqrt(usual / hours) + side * spread / hours) ** 2 * hours for side in (-1, 1))
+        span = "the last hour" if hours == 1 else f"the last {hours} hours"
+        times = f"{seen / usual:.1f} times" if usual > 0 else "more than"
+        reason = Reason(
+            what=(
+                f"In {span} {_short(seen)} {event.unit} of {event.meter} were used, {times} what is usual at this time "
+                f"for this account, {_short(usual)} {event.unit} (between {_short(low)} and {_short(high)})."
+            ),
+            usual=f"{_short(low)} to {_short(high)} {event.unit}",
+            seen=f"{_short(seen)} {event.unit}",
+            contribution=score,
+        )
+        known: dict[str, FactValue] = {
+            "account_ending": facts.account[-4:],
+            "meter": event.meter,
+            "unit": event.unit,
+            "seen": _short(seen),
+            "usual": _short(usual),
+            "usual_low": _short(low),
+            "usual_high": _short(high),
+            "since": _since(event.time, facts.zone, hours).isoformat(),
+        }
+        return Finding(
+            subject=event.meter,
+            period=event.time.astimezone(facts.zone).date().isoformat(),
+            score=score,
+            severity="warning",
+            occurred_at=event.time,
+            useful_until=event.time + _USEFUL,
+            reasons=(reason,),
+            facts=known,
+        )
+
+
+def _oddness(pool: _Pool, deviation: Deviation) -> tuple[float, int]:
+    """Return the quadratic mean of the windows' rarities, in decades, and the window that says most."""
+    total, most, window = 0.0, -1.0, 0
+    for number, error in enumerate(deviation.errors):
+        if error <= _NOTABLE:
+            continue
+        decades = pool.errors[number].decades(error)
+        total += decades * decades
+        if decades > most:
+            most, window = decades, number
+    return sqrt(total / len(deviation.errors)), window
+
+
+def _hour_at(moment: datetime, zone: ZoneInfo) -> _Hour:
+    return _hour(int(moment.timestamp() // 3600), zone)
+
+
+@lru_cache(maxsize=100_000)
+def _hour(number: int, zone: ZoneInfo) -> _Hour:
+    """Return an hour by its number: the accounts of a zone share it, and converting times is slow."""
+    local = datetime.fromtimestamp(number * 3600, UTC).astimezone(zone)
+    return _Hour(number, local.hour, local.weekday() >= _SATURDAY)
+
+
+def _since(moment: datetime, zone: ZoneInfo, hours: int) -> datetime:
+    return (moment - (hours - 1) * _HOUR).astimezone(zone).replace(minute=0, second=0, microsecond=0)
+
+
+def _short(number: float) -> str:
+    return readable(Decimal(f"{number:.3g}"))
