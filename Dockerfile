@@ -37,12 +37,10 @@ RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
 COPY --from=builder /opt/foretell /opt/foretell
 
 # FORETELL_HTTP__HOST: the default of 127.0.0.1 would let no Prometheus in from outside of the container.
-# APP_DATADIR: Faust makes a folder for its tables at every start, wanted or not.
 # FORETELL_HEALTH_PORT: deliver answers on 9465, so give its containers that.
 ENV PATH="/opt/foretell/bin:${PATH}" \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    APP_DATADIR=/tmp/faust \
     FORETELL_HTTP__HOST=0.0.0.0 \
     FORETELL_HEALTH_PORT=9464
 

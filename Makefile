@@ -7,7 +7,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links # no index address in a lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format schemas lock clean
+.PHONY: help install demo test check format schemas image-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ format: $(READY) ## let ruff format and mend what it can
 
 schemas: $(READY) ## write docs/schemas from the message models
 	$(BIN)/foretell schemas write
+
+image-check: $(READY) ## the image's install steps, compose and monitoring files, as far as that goes without Docker
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/python -m pytest tests/deploy $(ARGS)
 
 lock: ## write the lock files anew from pyproject.toml
 	$(COMPILE) --extra local --extra dev pyproject.toml -o requirements.lock

@@ -94,7 +94,7 @@ class Delivery:
 
     def _deliver(self, claim: Claim) -> Receipt | None:
         """Return the receipt; None if the alert went back to the ledger."""
-        if False:
+        if claim.in_doubt is not None:
             return self._settle(claim, "unknown", "provider_lost", claim.in_doubt)
         try:
             words = self._wording.word(claim.alert)

@@ -18,7 +18,7 @@ _LANGUAGE = "en"
 _TEMPLATES = Path(__file__).parent / "templates"
 _MAY_BE_MISSING = {
     "suspicious_charge": ("card_last4",),
-    "plan_limit": ("breach_date", "chance", "overage", "plan", "days_left"),
+    "plan_limit": ("breach_date", "chance", "currency", "cycle_end", "days_left", "overage", "plan"),
     "usage_spike": ("usual", "usual_low", "usual_high"),
 }
 _TELLING_LENGTH = 8  # a shorter account number may stand in a text by chance

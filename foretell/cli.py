@@ -302,7 +302,7 @@ def demo(
         typer.Option(help="Simulated seconds in one of ours; instead of --seconds.", min=1, show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the customers that are made up.")] = 1,
-    customers: Annotated[int, typer.Option(help="How many are made up.", min=2, max=1998)] = 240,
+    customers: Annotated[int, typer.Option(help="How many are made up.", min=2, max=1998)] = 200,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end, until Ctrl-C.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:

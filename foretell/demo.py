@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +19,8 @@ from detectors.alerts import Alert, Receipt
 from detectors.codec import decode_alert, decode_receipt
 
 from .demo_figures import MessageFile, Metrics, Snapshot
-from .demo_summary import DemoSummary, what_to_try_next
+from .demo_hints import what_to_try_meanwhile, what_to_try_next
+from .demo_summary import DemoSummary
 from .demo_system import DemoError, DemoSystem, answer
 from .demo_view import DemoView, choose_view
 from .event_producer import EventProducer, UnacknowledgedError
@@ -30,7 +30,7 @@ from .scenarios import World
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.4
 _ACCOUNTS_READ_WITHIN_SECONDS = 60.0
 _STALLED_AFTER_SECONDS = 60.0
 _TICK_SECONDS = 0.01
@@ -52,7 +52,7 @@ class DemoOptions:
     seconds: float = 45.0
     speed: float | None = None
     seed: int = 1
-    customers: int = 240
+    customers: int = 200
     keep: bool = False
     json: bool = False
 
@@ -67,11 +67,11 @@ def run_demo(options: DemoOptions) -> int:
     try:
         with TemporaryDirectory(prefix="foretell-demo-") as folder, Children() as children:
             system = DemoSystem(Path(folder), children)
-            summary = _Demo(options, system, console).run()
-            _print(summary, options, console)
+            demo = _Demo(options, system, console)
+            _print(demo.run(), options, console)
             if options.keep:
                 is_kept = True
-                _keep(system, console)
+                _keep(system, demo.world, console)
     except DemoError as error:
         console.print(f"foretell demo: {error}", markup=False, style="red", soft_wrap=True)
         return EXIT_FAILED
@@ -82,6 +82,8 @@ def run_demo(options: DemoOptions) -> int:
 
 
 class _Demo:
+    world: World
+
     def __init__(self, options: DemoOptions, system: DemoSystem, console: Console) -> None:
         self._options = options
         self._system = system
@@ -102,12 +104,12 @@ class _Demo:
                 f"Kafka answers at {self._system.config.kafka.bootstrap}. Starting `foretell stream` and `foretell deliver` ..."
             )
             self._system.start_processes()
-            world = imagining.result()
+            world = self.world = imagining.result()
         span = (world.ends - world.begins).total_seconds()
         speed = options.speed or span / options.seconds
         self._say(
-            f"Both are ready. Replaying {span / 86400:.0f} days of {len(world):,} events, {speed:,.0f} times as fast: "
-            f"a real water meter and {options.customers} made-up customers."
+            f"Both are ready. Replaying {span / 86400:.0f} days of a real water meter and {options.customers} made-up "
+            f"customers:\n{len(world):,} events, {speed:,.0f} times as fast as they happened."
         )
         with EventProducer(
             self._system.config.kafka, self._system.config.topics, ("accounts", "usage", "charges")
@@ -169,7 +171,8 @@ class _Demo:
         self._latencies += [told.seconds for told in fresh]
         sent = feeder.sent.total() + len(world.accounts)
         self._scrape()
-        alerts = self._stream.by("foretell_alerts_total", "kind")
+        alerts = self._stream.by("foretell_alerts_total", "kind", state="triggered")
+        published = self._stream.total("foretell_alerts_total")
         ended = self._deliver.by("foretell_dispositions_total", "disposition")
         received = self._deliver.total("foretell_alerts_received_total")
         snapshot = Snapshot(
@@ -182,7 +185,7 @@ class _Demo:
             alerts=alerts,
             delivered=ended.get("delivered", 0),
             otherwise=sum(ended.values()) - ended.get("delivered", 0),
-            waiting=max(0, sum(alerts.values()) - received) + self._deliver.total("foretell_pending_alerts"),
+            waiting=max(0, published - received) + self._deliver.total("foretell_pending_alerts"),
             latencies=self._latencies,
             seconds=time.monotonic() - self._began,
         )
@@ -191,7 +194,7 @@ class _Demo:
 
     def _summary(self, world: World, sent: dict[str, int], replay_seconds: float) -> DemoSummary:
         alerts, receipts = self._told()
-        published = Counter(alert.kind for alert in alerts)
+        different = {alert.alert_id: alert.kind for alert in alerts}
         return DemoSummary(
             seed=self._options.seed,
             customers=self._options.customers,
@@ -203,8 +206,8 @@ class _Demo:
             applied=self._stream.total("foretell_events_applied_total"),
             repeated=self._stream.total("foretell_events_repeated_total"),
             rejected=self._stream.total("foretell_dead_letters_total"),
-            published=dict(sorted(published.items())),
-            admitted=len({alert.alert_id for alert in alerts}),
+            published=len(alerts),
+            admitted=dict(sorted(Counter(different.values()).items())),
             dispositions=dict(
                 Counter(receipt.disposition for receipt in {each.alert_id: each for each in receipts}.values())
             ),
@@ -300,12 +303,18 @@ def _print(summary: DemoSummary, options: DemoOptions, console: Console) -> None
             console.print(line, markup=False, soft_wrap=True)
 
 
-def _keep(system: DemoSystem, console: Console) -> None:
-    console.print("\nEverything is left running, until Ctrl-C:")
-    for line in system.addresses():
-        console.print(f"  {line}", markup=False, soft_wrap=True)
-    with suppress(DemoError):
-        while True:
-            system.require_alive()
-            time.sleep(1)
-    console.print("A process has ended by itself; see its log above.", style="red")
+def _keep(system: DemoSystem, world: World, console: Console) -> None:
+    """Say where everything is, and return only when a process has ended by itself."""
+    lines = [
+        "",
+        "Everything is left running, until Ctrl-C:",
+        *(f"  {line}" for line in system.addresses()),
+        "",
+        "Try in another terminal:",
+        *what_to_try_meanwhile(system, world),
+    ]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    while True:
+        system.require_alive()
+        time.sleep(1)

@@ -36,11 +36,12 @@ class Metrics:
         """Return the sum over all label values, or over those that match `labels`."""
         return round(sum(value for found, value in self._samples.get(name, ()) if labels.items() <= found.items()))
 
-    def by(self, name: str, label: str) -> dict[str, int]:
-        """Return the sum for each value of one label, sorted by it."""
+    def by(self, name: str, label: str, **labels: str) -> dict[str, int]:
+        """Return the sum for each value of one label, sorted by it, over those that match `labels`."""
         totals: dict[str, float] = {}
         for found, value in self._samples.get(name, ()):
-            totals[found.get(label, "")] = totals.get(found.get(label, ""), 0) + value
+            if labels.items() <= found.items():
+                totals[found.get(label, "")] = totals.get(found.get(label, ""), 0) + value
         return {name: round(total) for name, total in sorted(totals.items())}
 
 
@@ -85,6 +86,7 @@ class Snapshot:
 
     Attributes:
         clock: how far the simulated time has come.
+        alerts: as first triggered, by kind.
         lag: events that the stream worker has not read yet.
         waiting: alerts that are published and have not ended.
         delivered: alerts that ended so.

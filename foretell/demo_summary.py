@@ -1,13 +1,10 @@
-"""What the demo says at its end: the sums, the labelled cases that were hit and missed, and what to try next."""
+"""What the demo says at its end: the sums, and the labelled cases that were hit and missed."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -35,8 +32,8 @@ class DemoSummary:
         applied: of these, that changed a model.
         repeated: of these, dropped for an id seen before.
         rejected: of these, now on a dead-letter topic.
-        published: alerts on the notifications topic by kind; an alert that changes is published again.
-        admitted: different alerts among them.
+        published: records on the notifications topic; an alert that changes is published again.
+        admitted: the different alerts among them, by kind.
         dispositions: how these ended, from the receipts topic.
         latencies: of each message in seconds, as `LATENCY_MEANS` says.
     """
@@ -51,8 +48,8 @@ class DemoSummary:
     applied: int
     repeated: int
     rejected: int
-    published: Mapping[str, int]
-    admitted: int
+    published: int
+    admitted: Mapping[str, int]
     dispositions: Mapping[str, int]
     latencies: Sequence[float]
     verdict: Verdict
@@ -74,9 +71,9 @@ class DemoSummary:
                 "rejected": self.rejected,
             },
             "alerts": {
-                "published": sum(self.published.values()),
-                "published_by_kind": dict(self.published),
-                "admitted": self.admitted,
+                "published": self.published,
+                "admitted": sum(self.admitted.values()),
+                "admitted_by_kind": dict(self.admitted),
             },
             "dispositions": dict(self.dispositions),
             "latency": {
@@ -102,10 +99,10 @@ class DemoSummary:
         sent = ", ".join(f"{count:,} {role}" for role, count in self.sent.items())
         yield f"{self.simulated_days:.0f} simulated days in {self.replay_seconds:.0f} s; the demo took {self.seconds:.0f} s."
         yield f"  events    {sum(self.sent.values()):,} sent ({sent}); {self.read:,} read, {self.rejected:,} rejected"
-        alerts = ", ".join(f"{kind} {count:,}" for kind, count in self.published.items()) or "none"
-        yield f"  alerts    {self.admitted:,} ({alerts})"
+        alerts = ", ".join(f"{count:,} {kind}" for kind, count in self.admitted.items()) or "none"
+        yield f"  alerts    {sum(self.admitted.values()):,} ({alerts}); {self.published:,} records with their changes"
         endings = ", ".join(f"{count:,} {name}" for name, count in self.dispositions.items()) or "none"
-        yield f"  messages  {endings}"
+        yield f"  outcome   {endings}"
         yield (
             f"  latency   p50 {milliseconds(self.latencies, 0.5)}, p99 {milliseconds(self.latencies, 0.99)} "
             f"over {len(self.latencies):,} messages:"
@@ -136,32 +133,6 @@ class DemoSummary:
                 f"Not asked for: {calm} moments of the real water meter, too little flow; in {len(self.verdict.quiet)} "
                 "of them nothing was said."
             )
-
-
-def what_to_try_next() -> Iterator[str]:
-    """Yield commands that work as they are printed."""
-    ideas = {
-        command("demo", "--keep"): "leave it running, and look inside",
-        command("demo", "--seed 7"): "other customers",
-        command("feed", "--help"): "your own file",
-    }
-    width = max(map(len, ideas))
-    for called, why in ideas.items():
-        yield f"  {called:{width}}  {why}"
-
-
-def command(name: str, arguments: str) -> str:
-    """Return how one of our commands is called from here: as the user has called the demo."""
-    if name == "demo" and "MAKELEVEL" in os.environ:
-        return f'make demo ARGS="{arguments}"'
-    script = Path(sys.prefix) / "bin" / "foretell"
-    called = f"{_near(Path(sys.executable))} -m foretell"
-    return f"{_near(script) if script.exists() else called} {name} {arguments}"
-
-
-def _near(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _listed(title: str, words: Sequence[str]) -> Iterator[str]:

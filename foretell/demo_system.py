@@ -123,7 +123,7 @@ class DemoSystem:
         return values
 
     def addresses(self) -> Iterator[str]:
-        """Yield where to look, and commands that work as they are printed."""
+        """Yield where to look."""
         yield f"Kafka          {self.config.kafka.bootstrap}"
         yield f"metrics        {self.stream_url}/metrics  {self.deliver_url}/metrics"
         yield f"configuration  {self.config_path}"

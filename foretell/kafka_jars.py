@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 
-import platformdirs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tenacity import Retrying, stop_after_attempt, wait_exponential
@@ -61,7 +60,15 @@ def read_pins(path: Path = _PINS) -> tuple[Pin, ...]:
 def cache_path() -> Path:
     """Return the folder that keeps the jars, laid out like a Maven repository: `$FORETELL_CACHE` or the user's cache."""
     chosen = os.environ.get("FORETELL_CACHE")
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("foretell")) / "maven"
+    if chosen:
+        return Path(chosen) / "maven"
+    try:
+        import platformdirs  # noqa: PLC0415 - of the `local` extra, which the image does without
+    except ImportError as error:
+        raise KafkaJarsError(
+            "a Kafka of our own needs Foretell's `local` extra; install it, or point at a Kafka of yours"
+        ) from error
+    return platformdirs.user_cache_path("foretell") / "maven"
 
 
 def class_path(pins: Sequence[Pin] | None = None, cache: Path | None = None) -> tuple[Path, ...]:

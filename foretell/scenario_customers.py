@@ -30,7 +30,7 @@ PLANS: Mapping[str, Plan] = {
     "home-us": _plan("USD"),
 }
 _MARKETS = (("Europe/Rome", "IT"), ("Europe/Berlin", "DE"), ("Europe/Helsinki", "FI"), ("America/New_York", "US"))
-_ONE_IN_SO_MANY_IS_A_HOME = 3  # a home's meter reads hourly, a phone has a few sessions a day
+_ONE_IN_SO_MANY_IS_A_HOME = 4  # a home's meter reads hourly, a phone has a few sessions a day
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class World:
 
     Args:
         seed: of everything that is made up.
-        customers: how many are made up: a third homes with an electricity meter, the others phones with a data plan.
+        customers: how many are made up: a quarter homes with an electricity meter, the others phones with a data plan.
 
     Attributes:
         accounts: what the accounts topic carries before anything else.
@@ -71,7 +71,7 @@ class World:
     (3, 'usage', 'water-main', '2022-03-20')
     """
 
-    def __init__(self, seed: int = 1, customers: int = 240) -> None:
+    def __init__(self, seed: int = 1, customers: int = 200) -> None:
         water = [(row["Time"], Decimal(str(litres))) for row, litres in WaterFlow()]  # type: ignore[no-untyped-call] # River's loaders have no types
         self.begins, self.ends = water[0][0].astimezone(UTC), water[-1][0].astimezone(UTC)
         self._begins, self._ends = self.begins.timestamp(), self.ends.timestamp()

@@ -9,7 +9,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge, make_wsgi_app
 
 
 class ServeError(Exception):
@@ -43,6 +43,8 @@ def serve(
         raise ServeError(
             f"cannot serve metrics on {host}:{port}: {error.strerror}; set another port in `http`"
         ) from error
+    ready = Gauge("foretell_ready", "1 when /readyz says yes.", registry=registry)
+    ready.set_function(lambda: float(is_ready()))
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     thread.start()
     try:
@@ -51,6 +53,7 @@ def serve(
         server.shutdown()
         server.server_close()
         thread.join()
+        registry.unregister(ready)
 
 
 def _application(metrics: WSGIApplication, probes: dict[str, Callable[[], bool]]) -> WSGIApplication:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -128,6 +129,7 @@ class StreamWorker:
             topic_disable_leader=True,
             topic_allow_declare=False,
             store="memory://",
+            datadir=tempfile.gettempdir(),  # Faust makes a folder for tables, which we have none of
             web_enabled=False,
         )
         app.positions = self
@@ -229,6 +231,7 @@ class StreamWorker:
         self._is_assigned = False
         self._shards = {}
         self._committable = {}
+        self._metrics.lag.clear()  # whoever has the partitions now shows their lag
 
     async def _on_shutdown(self, *_: Any, **__: Any) -> None:
         if self._producer is not None:

@@ -14,9 +14,7 @@ ACCOUNT = "{account}"
 _SAMPLE_ACCOUNT = "15555550100"  # a telephone number from the block for fiction, which passes for a name as well
 _EVERY_SERVICE = "https://appriseit.com/services/"
 
-_log = logging.getLogger("apprise")  # what it says carries addresses, so it ends here, in `judge`
-_log.propagate = False
-_log.setLevel(logging.DEBUG)
+_log = logging.getLogger("apprise")
 _log.addHandler(logging.NullHandler())
 
 _ASSET = apprise.AppriseAsset(
@@ -58,6 +56,7 @@ def open_service(url: str, account: str, timeout_seconds: float) -> apprise.Noti
         account: any text; it is percent-encoded.
         timeout_seconds: for connecting and for each answer, unless the URL says `cto` and `rto` itself.
     """
+    _overhear()
     parts: dict[str, Any] | None = url_to_dict(  # type: ignore[no-untyped-call]
         url.replace(ACCOUNT, quote(account, safe="")), secure_logging=True
     )
@@ -77,6 +76,16 @@ def call(service: apprise.NotifyBase, subject: str, body: str, timeout_seconds: 
         timeout=timeout_seconds,
         log_level=logging.DEBUG,
     )
+
+
+def _overhear() -> None:
+    """Have Apprise say everything to us and nothing to the program's log: its lines carry addresses.
+
+    Each time anew, since a program may set up its logging after this module is read.
+    """
+    _log.propagate = False
+    _log.disabled = False
+    _log.setLevel(logging.DEBUG)
 
 
 def _why_unusable(scheme: str) -> str:

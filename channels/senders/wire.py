@@ -32,12 +32,15 @@ class Journal:
     statuses: list[int] = field(default_factory=list)
 
 
+_urllib3 = logging.getLogger("urllib3.connectionpool")
 _journal: ContextVar[Journal | None] = ContextVar("journal", default=None)
 
 
 @contextmanager
 def watched() -> Iterator[Journal]:
     """Note what urllib3 does in this context, and in threads that inherit it."""
+    _urllib3.disabled = False  # a program may set up its logging after this module is read
+    _urllib3.setLevel(logging.DEBUG)
     journal = Journal()
     token = _journal.set(journal)
     try:
@@ -61,6 +64,4 @@ def _note(record: logging.LogRecord) -> bool:
     return False
 
 
-_urllib3 = logging.getLogger("urllib3.connectionpool")
 _urllib3.addFilter(_note)
-_urllib3.setLevel(logging.DEBUG)

@@ -212,7 +212,7 @@ def test_the_law_holds_through_every_crash(make_alert: Any, clock: Any) -> None:
         Lives,
         settings=settings(
             max_examples=60,
-            stateful_step_count=20,
+            stateful_step_count=25,
             deadline=timedelta(seconds=20),
             suppress_health_check=list(HealthCheck),
         ),

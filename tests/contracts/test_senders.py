@@ -277,3 +277,17 @@ def test_a_message_in_other_scripts_arrives(pair: tuple[Provider, Sender]) -> No
 
     assert outcome.verdict == "accepted"
     assert len(provider.accepted) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["is_busy", "is_down"])
+def test_a_program_that_sets_up_its_logging_late_changes_no_outcome(behaviour: Behaviour, tmp_path: Path) -> None:
+    provider = HttpProvider(behaviour, tmp_path)
+    sender = through_apprise("json://{address}/")(provider.address)
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    for name in ("apprise", "urllib3.connectionpool"):
+        logging.getLogger(name).disabled = True  # as `dictConfig` does
+
+    outcome = sender.send(MESSAGE)
+
+    assert outcome.verdict == "unavailable"
+    provider.close()

@@ -82,7 +82,7 @@ def test_the_demo_ends_by_itself_and_its_figures_add_up(demo: Callable[..., Demo
     assert set(events["sent_by_topic"]) == {"accounts", "usage", "charges"}
     assert events["sent"] == events["read"] == events["applied"] + events["repeated"] + events["rejected"]
     assert events["repeated"] == events["rejected"] == 0
-    assert alerts["published"] == sum(alerts["published_by_kind"].values()) >= alerts["admitted"] > 0
+    assert alerts["published"] >= alerts["admitted"] == sum(alerts["admitted_by_kind"].values()) > 0
     assert alerts["admitted"] == sum(found["dispositions"].values())
     assert found["dispositions"]["delivered"] == found["latency"]["messages"]
     assert 0 < found["latency"]["p50_seconds"] <= found["latency"]["p99_seconds"] <= found["latency"]["max_seconds"]
@@ -92,30 +92,16 @@ def test_the_demo_ends_by_itself_and_its_figures_add_up(demo: Callable[..., Demo
     assert list(running.folder.iterdir()) == []
 
 
-def test_without_a_terminal_the_demo_prints_lines_and_says_what_to_try_next(demo: Callable[..., Demo]) -> None:
-    running = demo()
-
-    assert running.process.wait(240) == 0, running.everything
-
-    assert "\x1b" not in running.everything
-    assert "Against the labels" in running.out
-    assert "What to try next" in running.out
-    assert "event to message p50" in running.out
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
-)
 def test_a_signal_in_the_middle_leaves_no_process_and_no_file(
-    demo: Callable[..., Demo], ends: Callable[[int], bool], number: signal.Signals, code: int
+    demo: Callable[..., Demo], ends: Callable[[int], bool]
 ) -> None:
     running = demo()
     running.waits_for("Replaying")
     children = running.children()
 
-    running.process.send_signal(number)
+    running.process.terminate()
 
-    assert running.process.wait(60) == code, running.everything
+    assert running.process.wait(60) == 128 + signal.SIGTERM, running.everything
     assert len(children) >= 3  # Kafka, the stream worker, the channel consumer
     assert all(map(ends, children))
     assert list(running.folder.iterdir()) == []
@@ -135,9 +121,8 @@ def test_a_killed_demo_takes_its_processes_with_it(demo: Callable[..., Demo], en
     assert all(map(ends, children))
 
 
-@pytest.mark.parametrize("command", ["stream", "deliver"])
 def test_a_process_that_dies_ends_the_demo_with_its_last_words(
-    demo: Callable[..., Demo], ends: Callable[[int], bool], command: str
+    demo: Callable[..., Demo], ends: Callable[[int], bool]
 ) -> None:
     running = demo()
     running.waits_for("Replaying")
@@ -146,18 +131,20 @@ def test_a_process_that_dies_ends_the_demo_with_its_last_words(
     (victim,) = [
         int(line.split()[0])
         for line in listed.splitlines()
-        if int(line.split()[0]) in children and f"-m foretell {command} " in line
+        if int(line.split()[0]) in children and "-m foretell stream " in line
     ]
 
     os.kill(victim, signal.SIGKILL)
 
     assert running.process.wait(60) == 1
-    assert f"foretell {command} ended with exit code -9; its last words:" in running.everything
+    assert "foretell stream ended with exit code -9; its last words:" in running.everything
     assert "metrics=" in running.everything  # a line of its log
     assert all(map(ends, children))
 
 
-def test_kept_it_stays_until_it_is_interrupted(demo: Callable[..., Demo], ends: Callable[[int], bool]) -> None:
+def test_kept_it_says_how_it_went_and_stays_until_it_is_interrupted(
+    demo: Callable[..., Demo], ends: Callable[[int], bool]
+) -> None:
     running = demo("--keep")
     running.waits_for("until Ctrl-C")
     running.waits_for("(foretell deliver)")
@@ -166,6 +153,9 @@ def test_kept_it_stays_until_it_is_interrupted(demo: Callable[..., Demo], ends: 
     assert running.process.poll() is None
     for line in ("Kafka ", "metrics ", "ledger ", "messages ", "configuration "):
         assert f"  {line}" in running.out
+    for said in ("event to message p50", "Against the labels", "simulated days"):
+        assert said in running.out
+    assert "\x1b" not in running.everything  # it is no terminal
     running.process.send_signal(signal.SIGINT)
 
     assert running.process.wait(60) == 0, running.everything

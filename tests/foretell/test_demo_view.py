@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from foretell.demo_figures import MessageFile, Metrics, Snapshot, Told, quantile
-from foretell.demo_summary import DemoSummary, command, what_to_try_next
+from foretell.demo_hints import command, what_to_try_next
+from foretell.demo_summary import DemoSummary
 from foretell.demo_view import LiveView, PlainView, choose_view, status_line
 from foretell.verdict import Case, judge
 
@@ -51,8 +52,8 @@ def summary(**others: Any) -> DemoSummary:
         "applied": 103,
         "repeated": 0,
         "rejected": 0,
-        "published": {"plan_limit": 2},
-        "admitted": 2,
+        "published": 3,
+        "admitted": {"plan_limit": 2},
         "dispositions": {"delivered": 2},
         "latencies": [0.01, 0.02],
         "verdict": judge([case], []),
@@ -132,6 +133,7 @@ def test_metrics_are_summed_over_the_labels_that_are_not_asked_for() -> None:
     assert metrics.total("a_total") == 9
     assert metrics.total("a_total", x="1") == 5
     assert metrics.by("a_total", "x") == {"1": 5, "2": 4}
+    assert metrics.by("a_total", "x", y="1") == {"1": 2, "2": 4}
     assert metrics.total("b") == 7
     assert metrics.total("none") == 0
 
