@@ -10,13 +10,13 @@ from decimal import Decimal
 from math import log10
 from typing import Annotated, ClassVar, TypeGuard
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from river import stats
 
 from .alerts import Alert, AlertClass, AnswerGiven, FactValue, Harm, Option, Question, Reason
 from .detector import DetectorSettings, Finding
 from .events import ChargePosted
-from .message import Message
+from .message import Message, Name
 from .meter_reading import readable
 from .online.amount_habit import AmountHabit
 from .online.tail import UpperTail
@@ -39,6 +39,9 @@ _DENIED_DECADES = 2.0  # for each customer of whom it is known that the merchant
 _PROBABILITY_AT_LINE = 0.5
 _WARM_UP = 5  # charges, until an account's habits can be broken
 
+_OTHERS = "*"
+_ByCurrency = dict[Name, Annotated[Decimal, Field(ge=0)]]
+
 QUESTION = Question(
     text_key="did_you_make_this_charge",
     options=(Option(means="confirmed", label="Yes, this was me"), Option(means="denied", label="No, this was not me")),
@@ -50,13 +53,21 @@ class SuspiciousChargeSettings(DetectorSettings):
 
     Attributes:
         questions_a_thousand: how many charges in a thousand may be asked about, right or wrong.
-        least_amount: smaller charges are never asked about, in the currency's major unit.
-        large_amount: a charge as large as this, and unlike any before on the account, is asked about from the first day.
+        least_amount: smaller charges are never asked about; by currency, in its major unit, `"*"` for those not named.
+        large_amount: a charge as large as this, and unlike any before on the account, is asked about from the first day;
+            by currency as above.
     """
 
     questions_a_thousand: Annotated[float, Field(gt=0, le=100)] = 2.0
-    least_amount: Annotated[Decimal, Field(ge=0)] = Decimal(20)
-    large_amount: Annotated[Decimal, Field(gt=0)] = Decimal(1000)
+    least_amount: _ByCurrency = Field(default_factory=lambda: {_OTHERS: Decimal(20), "JPY": Decimal(3000)})
+    large_amount: _ByCurrency = Field(default_factory=lambda: {_OTHERS: Decimal(1000), "JPY": Decimal(150_000)})
+
+    @field_validator("least_amount", "large_amount")
+    @classmethod
+    def _has_one_for_the_others(cls, amounts: dict[str, Decimal]) -> dict[str, Decimal]:
+        if _OTHERS not in amounts:
+            raise ValueError(f'names {", ".join(amounts) or "no currency"}; add `"{_OTHERS}": ...` for all others')
+        return amounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +162,11 @@ class SuspiciousCharge:
 
     def score(self, event: Message, facts: AccountFacts, memory: _Memory) -> Sequence[Finding]:
         """Return the question to ask about `event`, if there is one."""
-        if not _is_spending(event) or event.amount < self._least_amount or event.merchant.id in memory.confirmed:
+        if (
+            not _is_spending(event)
+            or event.amount < _for(event.currency, self._least_amount)
+            or event.merchant.id in memory.confirmed
+        ):
             return ()
         signs = self._signs(event, memory)
         score = self._sum_tail.decades(_total(signs)) / self._line_decades
@@ -213,7 +228,9 @@ class SuspiciousCharge:
         return max(0.0, habit.surplus(float(event.amount), self._population.get(event.currency)))
 
     def _is_large_and_new(self, event: ChargePosted, memory: _Memory) -> bool:
-        return event.amount >= self._large_amount and float(event.amount) > 2 * memory.largest.get(event.currency, 0.0)
+        return event.amount >= _for(event.currency, self._large_amount) and float(
+            event.amount
+        ) > 2 * memory.largest.get(event.currency, 0.0)
 
     def _signs(self, event: ChargePosted, memory: _Memory) -> list[_Sign]:
         signs = [self._amount_sign(event, memory)]
@@ -282,6 +299,10 @@ class SuspiciousCharge:
             ),
             question=QUESTION,
         )
+
+
+def _for(currency: str, amounts: dict[str, Decimal]) -> Decimal:
+    return amounts.get(currency, amounts[_OTHERS])
 
 
 def _is_spending(event: Message) -> TypeGuard[ChargePosted]:

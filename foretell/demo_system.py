@@ -93,7 +93,7 @@ class DemoSystem:
                     [sys.executable, "-m", "foretell", command, "--config", self.config_path],
                     name=f"foretell {command}",
                     log_path=self.folder / f"{command}.log",
-                    environment=_without_overrides(),
+                    environment=self._environment(),
                 )
             )
         for url, process in zip((self.stream_url, self.deliver_url), self._processes, strict=True):
@@ -164,6 +164,13 @@ class DemoSystem:
             meanwhile()
             time.sleep(_LOOK_AGAIN_SECONDS)
 
+    def _environment(self) -> dict[str, str]:
+        """Return our environment without what would change the configuration, and with our folder for what is temporary."""
+        ours = {
+            name: value for name, value in os.environ.items() if not (name.startswith("FORETELL_") and "__" in name)
+        }
+        return {**ours, "TMPDIR": str(self.folder)}
+
     def _configuration(self, bootstrap: str) -> str:
         stream_port, deliver_port = _free_ports(2)
         sections: dict[str, Any] = {
@@ -189,11 +196,6 @@ def answer(url: str) -> str | None:
     except (urllib.error.URLError, OSError):
         return None
     return body.decode()
-
-
-def _without_overrides() -> dict[str, str]:
-    """Return our environment without what would change the demo's configuration."""
-    return {name: value for name, value in os.environ.items() if not (name.startswith("FORETELL_") and "__" in name)}
 
 
 def _free_ports(count: int) -> list[int]:

@@ -201,7 +201,9 @@ json_values = st.recursive(
         st.sampled_from([*PLAIN, "specversion", "type", "subject", "data", "merchant", "amount"]), json_values
     ),
     kept=st.sets(st.sampled_from(sorted(PLAIN))),
-    headers=st.lists(st.tuples(st.sampled_from(["ce_type", "ce_id", "ce_time", "content-type"]), st.binary(max_size=9))),
+    headers=st.lists(
+        st.tuples(st.sampled_from(["ce_type", "ce_id", "ce_time", "content-type"]), st.binary(max_size=9))
+    ),
 )
 def test_arbitrary_fields_give_a_message_or_a_reject(body: dict[str, Any], kept: set[str], headers: Headers) -> None:
     value = orjson.dumps({name: PLAIN[name] for name in sorted(kept)} | body)
