@@ -146,14 +146,10 @@ def bench_spikes(data: Path, seeds: Sequence[int]) -> None:
                 starts = {account: readings[0][0] for account, readings in changed.items()}
                 for injection in injections:
                     hits[injection.what].append(any(_is_about(alert, injection) for alert in alerts))
-                stray = [
-                    alert for alert in alerts if not any(_is_about(alert, injection) for injection in injections)
-                ]
+                stray = [alert for alert in alerts if not any(_is_about(alert, injection) for injection in injections)]
                 false += sum(alert.occurred_at >= starts[alert.account] + SETTLED for alert in stray)
                 young += sum(alert.occurred_at < starts[alert.account] + SETTLED for alert in stray)
-                months += sum(
-                    (readings[-1][0] - readings[0][0] - SETTLED) / A_MONTH for readings in changed.values()
-                )
+                months += sum((readings[-1][0] - readings[0][0] - SETTLED) / A_MONTH for readings in changed.values())
                 young_months += len(changed) * 21 / 30
             every = [hit for found in hits.values() for hit in found]
             kinds = ", ".join(f"{what}: {_share(found)}" for what, found in hits.items())
@@ -204,13 +200,9 @@ def _limits_of(account: str, readings: list[Reading], factor: float) -> tuple[in
         months[f"{time:%Y-%m}"] += usage
     full = sorted(months)[1:-1]
     allowance = factor * sum(months[month] for month in full) / len(full)
-    plan = Plan(
-        currency="EUR", allowances={"electricity": Allowance(quantity=Decimal(f"{allowance:.3f}"), unit="kWh")}
-    )
+    plan = Plan(currency="EUR", allowances={"electricity": Allowance(quantity=Decimal(f"{allowance:.3f}"), unit="kWh")})
     engine = Engine(
-        EngineSettings(
-            plans={"p": plan}, detectors=CatalogueSettings(usage_spike=UsageSpikeSettings(enabled=False))
-        )
+        EngineSettings(plans={"p": plan}, detectors=CatalogueSettings(usage_spike=UsageSpikeSettings(enabled=False)))
     )
     facts = AccountUpdated(id="p", source="/bench", account=account, time=readings[0][0], plan="p")
     engine.handle(facts, Origin("bench", 0, 0))
@@ -241,8 +233,12 @@ def bench_charges(data: Path) -> None:
     rows = table.to_pydict()
     begin = rows["time"][0]
     line = log10(1000 / SuspiciousChargeSettings().questions_a_thousand)
-    print(f"\nsuspicious_charge, first {CHARGE_DAYS} days, no label, no answer (simulated; only amount, card, merchant)")
-    print(f"{'half':6}{'charges':>9}{'frauds':>8}{'AP':>7}{'asked':>7}{'right':>7}{'recall':>8}{'false/month':>13}{'us':>6}")
+    print(
+        f"\nsuspicious_charge, first {CHARGE_DAYS} days, no label, no answer (simulated; only amount, card, merchant)"
+    )
+    print(
+        f"{'half':6}{'charges':>9}{'frauds':>8}{'AP':>7}{'asked':>7}{'right':>7}{'recall':>8}{'false/month':>13}{'us':>6}"
+    )
     for half, parity in HALVES:
         detector = SuspiciousCharge(SuspiciousChargeSettings(questions_a_thousand=SHOWN_TENTH))
         maker = Engine(EngineSettings())

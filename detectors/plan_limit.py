@@ -17,7 +17,7 @@ from .detector import DetectorSettings, Finding
 from .events import AccountUpdated, Cycle, UsageRecorded
 from .message import Message, Name
 from .meter_reading import Counter, readable
-from .online.pace import Pace
+from .online import Pace
 from .plans import Allowance, Plan
 from .profile import AccountFacts
 

@@ -18,8 +18,7 @@ from .detector import DetectorSettings, Finding
 from .events import ChargePosted
 from .message import Message, Name
 from .meter_reading import readable
-from .online.amount_habit import AmountHabit
-from .online.tail import UpperTail
+from .online import AmountHabit, UpperTail
 from .profile import AccountFacts
 
 _HOUR = timedelta(hours=1)

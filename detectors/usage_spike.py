@@ -18,8 +18,7 @@ from .detector import DetectorSettings, Finding
 from .events import AccountUpdated, UsageRecorded
 from .message import Message, Name
 from .meter_reading import Counter, readable
-from .online.hourly_habit import WINDOWS, Deviation, HourlyHabit
-from .online.tail import UpperTail
+from .online import WINDOWS, Deviation, HourlyHabit, UpperTail
 from .profile import AccountFacts
 
 _HOUR = timedelta(hours=1)

@@ -60,7 +60,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="foretell.yaml; FORETELL_<SECTION>__<KEY> in the environment overrides it.",
+        help="foretell.yaml; `FORETELL_SECTION__KEY` in the environment overrides it.",
         show_default="defaults",
     ),
 ]
