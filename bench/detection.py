@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from time import perf_counter
 
-import pyarrow.parquet as parquet
+from pyarrow import parquet
 from river.datasets import WaterFlow
 
 from detectors.alerts import Alert

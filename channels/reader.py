@@ -27,6 +27,8 @@ _OPTIONS = {
     "isolation_level": "read_committed",
     "allow_auto_create_topics": False,
     "reconnect_backoff_max_ms": 2_000,
+    "session_timeout_ms": 10_000,  # after a crash the group waits so long before others, or we again, get the partitions
+    "heartbeat_interval_ms": 2_000,
     "bootstrap_timeout_ms": int(_REACH_SECONDS * 1000),
 }
 _NO_TOPIC_ID = "00000000-0000-0000-0000-000000000000"

@@ -25,6 +25,7 @@ RejectReason = Literal[
     "unknown_type",
     "invalid",
     "unit_mismatch",
+    "from_the_future",
     "detector_failed",
 ]
 

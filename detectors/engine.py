@@ -18,6 +18,7 @@ from .plans import Meter, Plan
 from .profile import Profile
 
 _SOURCE = "/foretell/streams"
+_MOST_AHEAD_SECONDS = 24 * 3600.0  # clocks differ, and some meters name the end of their period
 
 
 class EngineSettings(BaseModel):
@@ -75,6 +76,7 @@ class Engine:
             Rejected: the event cannot be used; nothing has changed.
         """
         self._check_unit(event)
+        _check_time(event, origin)
         profile = self._profiles.get(event.account)
         if profile is None:
             profile = self._profiles[event.account] = Profile(event.account)
@@ -141,3 +143,16 @@ class Engine:
                 f"meter {event.meter!r} is counted in {meter.unit!r}, this event is in {event.unit!r}; "
                 "send it in that unit, or let the topic's map convert it with `times`",
             )
+
+
+def _check_time(event: Message, origin: Origin) -> None:
+    """Refuse a time that would end hours, days and cycles that have not begun: whatever came after it would be late."""
+    if origin.timestamp_ms is None:
+        return
+    ahead = event.time.timestamp() - origin.timestamp_ms / 1000
+    if ahead > _MOST_AHEAD_SECONDS:
+        raise Rejected(
+            "from_the_future",
+            f"the event's time is {event.time.isoformat()}, {ahead / 3600:.0f} hours after it was sent; "
+            "expected a time that has come; check the sender's clock and the unit of its times",
+        )

@@ -29,7 +29,7 @@ class UsageRecorded(Message):
     Attributes:
         quantity: how much was used since the last reading, or the counter's value if `cumulative`.
         cumulative: `quantity` is a counter that only grows; a smaller value than before is a reset to zero.
-        correction: `quantity` mends an earlier total and may be negative; it rings no bell of its own.
+        correction: `quantity` mends an earlier total and may be negative; it is no usage of the moment and teaches no habit.
         component: the part of the network or product that measured it.
     """
 

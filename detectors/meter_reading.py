@@ -31,6 +31,12 @@ class Counter:
             return _ZERO
         return reading.quantity - self._last if reading.quantity >= self._last else reading.quantity
 
+    def hours_since(self, reading: UsageRecorded) -> float:
+        """Return over how many hours `reading` has gathered what it says was used; at least one."""
+        if not reading.cumulative or self._at is None:
+            return 1.0
+        return max(1.0, (reading.time - self._at).total_seconds() / 3600)
+
     def take(self, reading: UsageRecorded) -> Decimal:
         """Return what was used, and remember the counter's value."""
         used = self.used(reading)

@@ -346,9 +346,10 @@ def _renew(metered: _Metered, period: Period) -> None:
 
 
 def _change_cycle(metered: _Metered, facts: AccountFacts, now: datetime) -> None:
-    """Keep what was used: a bill that moves is not a bill that starts again, unless a cycle began since."""
+    """Keep what was used: a bill that moves is not a bill that starts again, unless a cycle or a new balance began since."""
     period = period_at(facts.cycle, facts.zone, now)
-    if metered.period.end is not None and now >= metered.period.end:
+    is_topped_up = metered.cycle.kind == facts.cycle.kind == "prepaid" and period.start > metered.period.start
+    if is_topped_up or (metered.period.end is not None and now >= metered.period.end):
         _renew(metered, period)
     metered.period, metered.cycle = period, facts.cycle
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from math import log10, sqrt
+from math import log2, log10, sqrt
 from typing import Annotated, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
+from river import stats
 
 from .alerts import Alert, AlertClass, FactValue, Reason
 from .detector import DetectorSettings, Finding
@@ -31,6 +32,8 @@ _CALM_HOURS = 6  # and has stayed there for so long
 _HABITUATION = 1 / 72  # hours: what was odd for three days must be odder to count
 _HABITUATED_SHARE = 0.7
 _SATURDAY = 5
+_POOLED_HOURS = 24 * 30  # an account-month, before other customers' hours can judge a newcomer's
+_TYPICAL_FADING = 0.001
 _NOTABLE = 0.25  # oddness below it is not told apart, so the tail is not asked
 
 
@@ -96,10 +99,22 @@ class _Pool:
     Attributes:
         errors: per window, the tail of deviations over their usual size.
         oddness: the tail of what those add up to.
+        size: the tail of how often the typical hour's usage is doubled.
+        typical: what an hour holds, on average.
+        hours: how many were learned.
     """
 
     errors: tuple[UpperTail, ...] = field(default_factory=lambda: tuple(UpperTail(1.5, 2000) for _ in WINDOWS))
     oddness: UpperTail = field(default_factory=lambda: UpperTail(1.0, 2000))
+    size: UpperTail = field(default_factory=lambda: UpperTail(1.5, 1000))
+    typical: stats.EWMean = field(default_factory=lambda: stats.EWMean(_TYPICAL_FADING))
+    hours: int = 0
+
+    def learn_size(self, usage: float) -> None:
+        """Take in what some account used in an hour, for those that have no habit yet."""
+        self.hours += 1
+        self.typical.update(usage)
+        self.size.learn_one(_size(usage, float(self.typical.get())))
 
 
 _Memory = dict[str, _Metered]
@@ -116,7 +131,9 @@ class UsageSpike:
     how rare their deviations are, in decades, among all accounts' deviations on this meter; the line is where the pooled tail
     of that leaves `odd_hours_a_month`. Two floors, one relative and one in the meter's unit, keep out what is odd and small.
 
-    Corrections and late readings teach nothing and ring nothing.
+    Corrections and late readings teach nothing and ring nothing. A counter's step is spread over the hours it took.
+
+    An account that has no habit yet is judged by the hours of all accounts on the meter, against the same line.
     """
 
     kind: ClassVar[str] = "usage_spike"
@@ -146,12 +163,14 @@ class UsageSpike:
         if not isinstance(event, UsageRecorded) or event.correction:
             return ()
         metered, hour = memory.get(event.meter), _hour_at(event.time, facts.zone)
-        if metered is None or hour.number < metered.learned_until:
+        if metered is None:
+            metered = _Metered(event.unit)
+        if hour.number < metered.learned_until:
             return ()
         if metered.episode:
             return self._end_of_episode(event, facts, metered)
         if metered.habit.hours < self._settings.warm_up_hours:
-            return ()
+            return self._newcomers_spikes(event, facts, metered)
         return self._spikes(event, facts, metered, hour)
 
     def learn(self, event: Message, facts: AccountFacts, memory: _Memory, raised: Sequence[Alert]) -> None:
@@ -163,7 +182,8 @@ class UsageSpike:
             if len(memory) >= _MOST_METERS:
                 return
             metered = memory[event.meter] = _Metered(event.unit)
-        used = max(0.0, float(metered.counter.take(event)))
+        hours = metered.counter.hours_since(event)
+        used = max(0.0, float(metered.counter.take(event))) / hours
         hour = _hour_at(event.time, facts.zone)
         if event.correction or hour.number < metered.learned_until:
             return
@@ -178,13 +198,36 @@ class UsageSpike:
                 metered.episode = ""
 
     def _spikes(self, event: UsageRecorded, facts: AccountFacts, metered: _Metered, hour: _Hour) -> Sequence[Finding]:
-        usage = metered.usage if metered.hour is not None else 0.0
-        usage += max(0.0, float(metered.counter.used(event)))
+        usage = self._usage_with(event, metered)
         deviation = metered.habit.deviation(hour.on_the_wall, hour.is_weekend, usage)
         score, window = self._judge(event.meter, metered, deviation)
         if score < 1.0 or not self._is_large(event.meter, deviation, window):
             return ()
         return (self._spike(event, facts, deviation, window, score),)
+
+    def _newcomers_spikes(self, event: UsageRecorded, facts: AccountFacts, metered: _Metered) -> Sequence[Finding]:
+        """Judge an account without a habit by the hours of all accounts on this meter."""
+        pool = self._pools.get(event.meter)
+        if pool is None or pool.hours < _POOLED_HOURS:
+            return ()
+        usage, typical = self._usage_with(event, metered), float(pool.typical.get())
+        score = pool.size.decades(_size(usage, typical)) / self._line_decades
+        if score < 1.0 or usage - typical < max(
+            self._settings.least_share * typical, self._least_extra.get(event.meter, 0.0)
+        ):
+            return ()
+        what = (
+            f"In the last hour {_short(usage)} {event.unit} of {event.meter} were used; customers with this meter use "
+            f"{_short(typical)} {event.unit} an hour, and this one's own habit is not known yet."
+        )
+        seen, usual = f"{_short(usage)} {event.unit}", f"{_short(typical)} {event.unit} for other customers"
+        reason = Reason(what=what, usual=usual, seen=seen, contribution=score)
+        return (_finding(event, facts, reason, score, 1, (usage, typical, 0.0, 2 * typical)),)
+
+    def _usage_with(self, event: UsageRecorded, metered: _Metered) -> float:
+        """Return the running hour's usage with `event` in it; a counter's step is spread over the hours it took."""
+        used = max(0.0, float(metered.counter.used(event))) / metered.counter.hours_since(event)
+        return used + (metered.usage if metered.hour is not None else 0.0)
 
     def _pool(self, meter: str) -> _Pool:
         pool = self._pools.get(meter)
@@ -214,6 +257,8 @@ class UsageSpike:
                 for tail, error in zip(pool.errors, deviation.errors, strict=True):
                     tail.learn_one(error)
                 pool.oddness.learn_one(above)
+        if not metered.episode:
+            pool.learn_size(metered.usage)
         metered.habituation += _HABITUATION * (oddness - metered.habituation)
         metered.habit.learn_one(hour.on_the_wall, hour.is_weekend, metered.usage)
         gap = now.number - hour.number - 1
@@ -258,26 +303,44 @@ class UsageSpike:
             seen=f"{_short(seen)} {event.unit}",
             contribution=score,
         )
-        known: dict[str, FactValue] = {
-            "account_ending": facts.account[-4:],
-            "meter": event.meter,
-            "unit": event.unit,
-            "seen": _short(seen),
-            "usual": _short(usual),
-            "usual_low": _short(low),
-            "usual_high": _short(high),
-            "since": _since(event.time, facts.zone, hours).isoformat(),
-        }
-        return Finding(
-            subject=event.meter,
-            period=event.time.astimezone(facts.zone).date().isoformat(),
-            score=score,
-            severity="warning",
-            occurred_at=event.time,
-            useful_until=event.time + _USEFUL,
-            reasons=(reason,),
-            facts=known,
-        )
+        return _finding(event, facts, reason, score, hours, (seen, usual, low, high))
+
+
+def _finding(
+    event: UsageRecorded,
+    facts: AccountFacts,
+    reason: Reason,
+    score: float,
+    hours: int,
+    figures: tuple[float, float, float, float],
+) -> Finding:
+    """Return a spike of the last `hours`; `figures` are what was seen, the usual, and its low and high end."""
+    seen, usual, low, high = map(_short, figures)
+    known: dict[str, FactValue] = {
+        "account_ending": facts.account[-4:],
+        "meter": event.meter,
+        "unit": event.unit,
+        "seen": seen,
+        "usual": usual,
+        "usual_low": low,
+        "usual_high": high,
+        "since": _since(event.time, facts.zone, hours).isoformat(),
+    }
+    return Finding(
+        subject=event.meter,
+        period=event.time.astimezone(facts.zone).date().isoformat(),
+        score=score,
+        severity="warning",
+        occurred_at=event.time,
+        useful_until=event.time + _USEFUL,
+        reasons=(reason,),
+        facts=known,
+    )
+
+
+def _size(usage: float, typical: float) -> float:
+    """Return how often the typical hour's usage is doubled; 0 below it."""
+    return log2(usage / typical) if usage > typical > 0 else 0.0
 
 
 def _oddness(pool: _Pool, deviation: Deviation) -> tuple[float, int]:

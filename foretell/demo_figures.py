@@ -28,7 +28,7 @@ class Metrics:
 
     def __init__(self, text: str) -> None:
         self._samples: dict[str, list[tuple[dict[str, str], float]]] = {}
-        for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call] # the parser has no types
+        for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 self._samples.setdefault(sample.name, []).append((sample.labels, sample.value))
 

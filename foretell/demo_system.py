@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class DemoSystem:
             )
         for url, process in zip((self.stream_url, self.deliver_url), self._processes, strict=True):
             self.wait_until(
-                lambda url=url: answer(f"{url}/readyz") is not None,
+                partial(_answers, f"{url}/readyz"),
                 f"{process.name} to be ready, see {process.log_path}",
                 _READY_WITHIN_SECONDS,
             )
@@ -196,6 +197,10 @@ def answer(url: str) -> str | None:
     except (urllib.error.URLError, OSError):
         return None
     return body.decode()
+
+
+def _answers(url: str) -> bool:
+    return answer(url) is not None
 
 
 def _free_ports(count: int) -> list[int]:

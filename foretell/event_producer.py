@@ -45,7 +45,7 @@ class UnacknowledgedError(Exception):
 
 class _UnderWay(NamedTuple):
     done: Future[None]
-    count: int
+    events: int
     last: int
 
 
@@ -174,7 +174,7 @@ class EventProducer:
             except (KafkaError, WaitedTooLongError) as error:
                 raise UnacknowledgedError(type(error).__name__, self._last) from error
             self._under_way.popleft()
-            self._count_under_way -= oldest.count
+            self._count_under_way -= oldest.events
             self._last = oldest.last
 
     async def _start(self, kafka: KafkaSettings) -> Any:

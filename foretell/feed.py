@@ -137,6 +137,7 @@ class Pace:
     Args:
         speed: seconds of the events' time in one of ours; None where every event's turn is at once.
 
+    >>> from datetime import timedelta
     >>> pace = Pace(speed=3600)
     >>> noon = datetime(2026, 3, 28, 12)
     >>> pace.ahead(noon), 0.9 < pace.ahead(noon + timedelta(hours=1)) <= 1

@@ -100,12 +100,12 @@ def on_plan(account: str) -> AccountUpdated:
 
 
 def alerts_of(case: Case, events: list[Message], engine: Engine | None = None) -> list[Alert]:
-    engine = engine or Engine(SETTINGS)
+    engine = Engine(SETTINGS) if engine is None else engine  # an empty one is falsy
     found = []
     for account in sorted({event.account for event in events}):
         found += engine.handle(on_plan(account), Origin("accounts", 0, 0))
     for number, event in enumerate(events):
-        found += engine.handle(event, Origin("t", 0, number, number))
+        found += engine.handle(event, Origin("t", 0, number))
     return [alert for alert in found if alert.kind == case.kind]
 
 

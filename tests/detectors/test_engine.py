@@ -55,7 +55,7 @@ def run(engine: Engine, events: Sequence[Message], first_offset: int = 0) -> lis
     return [
         alert
         for offset, event in enumerate(events, first_offset)
-        for alert in engine.handle(event, Origin("usage", 0, offset, 1_772_000_000_000 + offset))
+        for alert in engine.handle(event, Origin("usage", 0, offset, 1_780_000_000_000 + offset))
     ]
 
 
@@ -162,5 +162,16 @@ def test_an_alert_names_the_event_it_derives_from() -> None:
 
     (evidence,) = alert.evidence
     assert (evidence.offset, evidence.event_id) == (41, "u1")
-    assert alert.detected_at == datetime.fromtimestamp(1_772_000_000.041, UTC)
+    assert alert.detected_at == datetime.fromtimestamp(1_780_000_000.041, UTC)
     assert alert.occurred_at == START + timedelta(hours=1)
+
+
+def test_a_time_that_has_not_come_is_rejected_and_nothing_has_changed() -> None:
+    engine = Engine(SETTINGS)
+    sent_at = usage(1, "1").time.timestamp() * 1000
+
+    with pytest.raises(Rejected, match="48 hours after it was sent"):
+        engine.handle(usage(1, "1"), Origin("usage", 0, 0, int(sent_at - 48 * 3_600_000)))
+
+    assert len(engine) == 0
+    assert engine.handle(usage(1, "1"), Origin("usage", 0, 0, int(sent_at - 3_600_000))) == []

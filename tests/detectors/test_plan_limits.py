@@ -145,3 +145,14 @@ def test_a_prepaid_balance_has_thresholds_and_no_renewal(customer: Any) -> None:
 
 def test_meters_without_an_allowance_are_nobodys_limit(customer: Any) -> None:
     assert customer.tell("usage.recorded", FIRST, meter="steps", unit="1", quantity=10_000) == []
+
+
+def test_a_top_up_begins_a_new_balance(customer: Any) -> None:
+    customer.tell("account.updated", FIRST, cycle={"kind": "prepaid", "anchor": FIRST.isoformat()})
+    use(customer, "9", FIRST + timedelta(days=1))
+    again = FIRST + timedelta(days=20)
+
+    customer.tell("account.updated", again, cycle={"kind": "prepaid", "anchor": again.isoformat()})
+
+    assert use(customer, "7", again + timedelta(hours=1)) == []
+    assert thresholds(use(customer, "1", again + timedelta(hours=2))) == [("triggered", "80")]

@@ -121,3 +121,25 @@ def test_weeks_without_a_reading_are_no_news(warm: Any) -> None:
     later = AT + timedelta(days=40)
 
     assert [alert for hour in range(48) for alert in use(warm, later + timedelta(hours=hour), 1.0)] == []
+
+
+def test_a_counter_that_was_silent_for_hours_did_not_spike(ask: Callable[..., Any]) -> None:
+    asked, total = ask(), 0.0
+    alerts = []
+    for hour, (at, quantity) in enumerate(hours(1, WARM + 48)):
+        total += quantity
+        if not WARM <= hour < WARM + 12:
+            alerts += use(asked, at, total, cumulative=True)
+
+    assert alerts == []
+
+
+def test_a_newcomer_is_judged_by_what_others_use(ask: Callable[..., Any]) -> None:
+    asked = ask()
+    for account in range(4):
+        for at, quantity in hours(account, WARM):
+            use(asked, at, quantity, account=f"a{account}")
+
+    assert use(asked, AT, 1.5, account="new") == []
+    (alert,) = use(asked, AT + timedelta(hours=1), 400, account="new")
+    assert "not known yet" in alert.reasons[0].what

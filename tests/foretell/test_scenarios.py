@@ -24,7 +24,7 @@ NOON = datetime(2022, 4, 1, 12, tzinfo=UTC)
 
 
 def drawn(seed: int) -> Random:
-    return Random(seed)  # noqa: S311 - no secret
+    return Random(seed)
 
 
 def fingerprint(world: World) -> str:
