@@ -7,7 +7,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links # no index address in a lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format schemas image-check lock clean
+.PHONY: help install demo test check format schemas bench image-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ format: $(READY) ## let ruff format and mend what it can
 
 schemas: $(READY) ## write docs/schemas from the message models
 	$(BIN)/foretell schemas write
+
+bench: $(READY) ## how good the detectors are, on public data; DATA=folder
+	$(BIN)/python bench/detection.py --data $(or $(DATA),../shared/data)
 
 image-check: $(READY) ## the image's install steps, compose and monitoring files, as far as that goes without Docker
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

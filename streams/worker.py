@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -55,9 +56,11 @@ class StreamWorker:
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then leave the group and return. Ends the process on any surprise."""
-        worker = faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
-        worker.spinner = None  # it draws on standard output, terminal or not
-        worker.execute_from_commandline()
+        with tempfile.TemporaryDirectory(prefix="foretell-") as folder:
+            self.app.conf.datadir = Path(folder)  # Faust makes a folder for its tables, which we have none of
+            worker = faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
+            worker.spinner = None  # it draws on standard output, terminal or not
+            worker.execute_from_commandline()
 
     # health -----------------------------------------------------------------------------------------------------
 
@@ -129,7 +132,6 @@ class StreamWorker:
             topic_disable_leader=True,
             topic_allow_declare=False,
             store="memory://",
-            datadir=tempfile.gettempdir(),  # Faust makes a folder for tables, which we have none of
             web_enabled=False,
         )
         app.positions = self
