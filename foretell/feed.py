@@ -64,7 +64,8 @@ class FeedSummary:
     """What became of the rows: read = sent + refused.
 
     Attributes:
-        sent: acknowledged by Kafka once `feed` has returned; with `dry_run`, what would have been sent.
+        is_dry: nothing is sent; `sent` counts what would have been.
+        sent: acknowledged by Kafka once `feed` has returned.
         backwards: rows whose time is before that of the row above; they are sent where they stand.
         refusals: the first few of the refused.
         first: the earliest of the events' times.
@@ -72,6 +73,7 @@ class FeedSummary:
     """
 
     topic: str
+    is_dry: bool = False
     read: int = 0
     sent: int = 0
     refused: int = 0
@@ -90,6 +92,7 @@ class FeedSummary:
         """Return all of it for JSON."""
         return {
             "topic": self.topic,
+            "dry_run": self.is_dry,
             "read": self.read,
             "sent": self.sent,
             "refused": self.refused,
@@ -103,10 +106,13 @@ class FeedSummary:
 
     def lines(self) -> Iterator[str]:
         """Yield it in words."""
+        sent = "fit for" if self.is_dry else "sent to"
         yield (
-            f"{self.read:,} rows read, {self.sent:,} sent to {self.topic}, {self.refused:,} refused; "
+            f"{self.read:,} rows read, {self.sent:,} {sent} {self.topic}, {self.refused:,} refused; "
             f"{self.seconds:.1f} s, {self.per_second:,.0f} rows/s"
         )
+        if self.is_dry:
+            yield "nothing was sent: this was a dry run"
         if self.first and self.last:
             yield f"their times: {self.first.isoformat(' ')} to {self.last.isoformat(' ')}"
         if self.backwards:
@@ -178,7 +184,7 @@ def feed(
     file = open_file(options.file)
     mapping = RowMapping(model, options.mapping, file.columns, _zone(options))
     _refuse_naive_times(options, file, mapping)
-    summary = FeedSummary(topics.named(role))
+    summary = FeedSummary(topics.named(role), is_dry=options.dry_run)
     pace = Pace(options.speed)
     began = time.monotonic()
     with ExitStack() as stack:
