@@ -199,9 +199,13 @@ class UsageSpike:
 
     def _spikes(self, event: UsageRecorded, facts: AccountFacts, metered: _Metered, hour: _Hour) -> Sequence[Finding]:
         usage = self._usage_with(event, metered)
+        score, window = self._judge(
+            event.meter, metered, metered.habit.errors(hour.on_the_wall, hour.is_weekend, usage)
+        )
+        if score < 1.0:
+            return ()
         deviation = metered.habit.deviation(hour.on_the_wall, hour.is_weekend, usage)
-        score, window = self._judge(event.meter, metered, deviation)
-        if score < 1.0 or not self._is_large(event.meter, deviation, window):
+        if not self._is_large(event.meter, deviation, window):
             return ()
         return (self._spike(event, facts, deviation, window, score),)
 
@@ -235,10 +239,10 @@ class UsageSpike:
             pool = self._pools[meter] = _Pool()
         return pool
 
-    def _judge(self, meter: str, metered: _Metered, deviation: Deviation) -> tuple[float, int]:
+    def _judge(self, meter: str, metered: _Metered, errors: tuple[float, ...]) -> tuple[float, int]:
         """Return the score and the window that says most."""
         pool = self._pool(meter)
-        oddness, window = _oddness(pool, deviation)
+        oddness, window = _oddness(pool, errors)
         above = max(0.0, oddness - _HABITUATED_SHARE * metered.habituation)
         return pool.oddness.decades(above) / self._line_decades, window
 
@@ -247,14 +251,14 @@ class UsageSpike:
         return extra > self._settings.least_share * usual and extra >= self._least_extra.get(meter, 0.0)
 
     def _close(self, metered: _Metered, hour: _Hour, pool: _Pool, now: _Hour) -> None:
-        deviation = metered.habit.deviation(hour.on_the_wall, hour.is_weekend, metered.usage)
-        oddness, _ = _oddness(pool, deviation)
+        errors = metered.habit.errors(hour.on_the_wall, hour.is_weekend, metered.usage)
+        oddness, _ = _oddness(pool, errors)
         above = max(0.0, oddness - _HABITUATED_SHARE * metered.habituation)
         if metered.habit.hours >= self._settings.warm_up_hours:
             score = pool.oddness.decades(above) / self._line_decades
             metered.calm_hours = metered.calm_hours + 1 if score < _OVER_AT else 0
             if not metered.episode:  # a spike that goes on for days is one rarity, not a hundred
-                for tail, error in zip(pool.errors, deviation.errors, strict=True):
+                for tail, error in zip(pool.errors, errors, strict=True):
                     tail.learn_one(error)
                 pool.oddness.learn_one(above)
         if not metered.episode:
@@ -343,17 +347,17 @@ def _size(usage: float, typical: float) -> float:
     return log2(usage / typical) if usage > typical > 0 else 0.0
 
 
-def _oddness(pool: _Pool, deviation: Deviation) -> tuple[float, int]:
+def _oddness(pool: _Pool, errors: tuple[float, ...]) -> tuple[float, int]:
     """Return the quadratic mean of the windows' rarities, in decades, and the window that says most."""
     total, most, window = 0.0, -1.0, 0
-    for number, error in enumerate(deviation.errors):
+    for number, error in enumerate(errors):
         if error <= _NOTABLE:
             continue
         decades = pool.errors[number].decades(error)
         total += decades * decades
         if decades > most:
             most, window = decades, number
-    return sqrt(total / len(deviation.errors)), window
+    return sqrt(total / len(errors)), window
 
 
 def _hour_at(moment: datetime, zone: ZoneInfo) -> _Hour:

@@ -65,7 +65,7 @@ ConfigOption = Annotated[
     ),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
-LogOption = Annotated[LogForm, typer.Option("--log-format", help="How to log, on standard error.")]
+LogOption = Annotated[LogForm, typer.Option("--log-format", "-o", help="How to log, on standard error.")]
 
 
 def main() -> None:

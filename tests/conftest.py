@@ -1,15 +1,12 @@
 """What the whole suite shares: one real Kafka, and a second one for those who break it."""
 
-import subprocess
-import warnings
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-with warnings.catch_warnings():  # kafka-python reads its schemas in a way that Python 3.11 and 3.12 call deprecated
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from foretell.broker import LocalBroker
+from foretell.broker import LocalBroker
 
 
 @pytest.fixture(scope="session")
@@ -43,9 +40,9 @@ def ends() -> Callable[[int], bool]:
         retry_error_callback=lambda _: False,
     )
     def ends(pid: int) -> bool:
-        state = subprocess.run(
-            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-        ).stdout
-        return not state.strip() or state.startswith("Z")  # a container's first process may never bury the dead
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # a container's first process may not bury it
+        except psutil.NoSuchProcess:
+            return True
 
     return ends

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import sqrt
 from typing import NamedTuple
 
@@ -20,12 +19,12 @@ _LEAST_SPREAD = 0.05  # of the level: a flat habit must not score by rounding no
 _PRIOR_SPREAD = 0.3  # of the level, for an hour
 _LEVEL_FADING = 1 / 336
 _TINY = 1e-9
+_NORMAL = 1.25  # a normal error's standard deviation over its mean absolute size
 _GROWTH = tuple(window**0.7 for window in WINDOWS)  # of sums whose hours are somewhat alike
 _ROOTS = tuple(sqrt(window) for window in WINDOWS)
 
 
-@dataclass(frozen=True, slots=True)
-class Deviation:
+class Deviation(NamedTuple):
     """How far the last hours are above habit.
 
     Attributes:
@@ -71,7 +70,7 @@ class HourlyHabit(base.Estimator):
         self._residuals: list[float] = []
         self._usage: list[float] = []
         self._expected: list[float] = []
-        self._before = self._sums()
+        self._before, self._sizes = self._sums(), self._usual_sizes()
 
     @property
     def level(self) -> float:
@@ -85,31 +84,27 @@ class HourlyHabit(base.Estimator):
         other = self._profile[hour + HOURS * (not is_weekend)]
         return own if own is not None else other if other is not None else self.level
 
-    def deviation(self, hour: int, is_weekend: bool, usage: float, least_spread: float = 0.0) -> Deviation:
-        """Return how far the hours up to this one, of which `usage` has been used so far, are above habit.
+    def errors(self, hour: int, is_weekend: bool, usage: float) -> tuple[float, ...]:
+        """Return per window how far the hours up to this one are above habit, over the usual size of that; 1.0 is usual.
 
         Args:
             hour: of the day, 0 to 23, local.
             is_weekend: whether the hour's day is a Saturday or Sunday.
             usage: of the hour so far, in the meter's unit; never negative.
-            least_spread: the smallest usual deviation believed, as a share of the level, for lack of own experience.
         """
-        expected, level = self.expected(hour, is_weekend), self.level
-        residual, usual = sqrt(usage) - expected, expected * expected
-        days = min(self.hours / HOURS, _SPREAD_DAYS)
-        own_weight = days / (days + _SETTLED_DAYS)
-        prior_share = (1 - own_weight) * max(least_spread, _PRIOR_SPREAD)
-        before = self._before
-        spreads = tuple(
-            level * (prior_share * growth + _LEAST_SPREAD * root)
-            + (own_weight * own if own is not None else own_weight * level * _PRIOR_SPREAD * growth)
-            for own, growth, root in zip(self._spread, _GROWTH, _ROOTS, strict=True)
+        residual = sqrt(usage) - self.expected(hour, is_weekend)
+        return tuple(
+            [(residual + past) / spread for past, spread in zip(self._before.residuals, self._sizes, strict=True)]
         )
+
+    def deviation(self, hour: int, is_weekend: bool, usage: float) -> Deviation:
+        """Return the errors and what they stand for, to be told."""
+        usual = self.expected(hour, is_weekend) ** 2
         return Deviation(
-            tuple((residual + past) / (spread + _TINY) for past, spread in zip(before.residuals, spreads, strict=True)),
-            tuple(usage + past for past in before.usage),
-            tuple(usual + past for past in before.expected),
-            spreads,
+            self.errors(hour, is_weekend, usage),
+            tuple(usage + past for past in self._before.usage),
+            tuple(usual + past for past in self._before.expected),
+            self._sizes,
         )
 
     def learn_one(self, hour: int, is_weekend: bool, usage: float) -> None:
@@ -123,13 +118,13 @@ class HourlyHabit(base.Estimator):
         self._remember(root - expected, usage, expected * expected)
         self._level.update(taught)
         self._learn_profile(hour, is_weekend, taught)
-        self._before = self._sums()
+        self._before, self._sizes = self._sums(), self._usual_sizes()
 
     def skip(self, hours: int) -> None:
         """Note hours without a reading: nothing is known of them, so they deviate by nothing."""
         for _ in range(min(hours, HOURS)):
             self._remember(0.0, 0.0, 0.0)
-        self._before = self._sums()
+        self._before, self._sizes = self._sums(), self._usual_sizes()
 
     def _remember(self, residual: float, usage: float, expected: float) -> None:
         for past, value in ((self._residuals, residual), (self._usage, usage), (self._expected, expected)):
@@ -139,21 +134,26 @@ class HourlyHabit(base.Estimator):
         self.hours += 1
 
     def _sums(self) -> _Sums:
-        return _Sums(
-            *(
-                tuple(sum(past[1 - window :]) if window > 1 else 0.0 for window in WINDOWS)
-                for past in (self._residuals, self._usage, self._expected)
-            )
+        return _Sums(*map(_over_windows, (self._residuals, self._usage, self._expected)))
+
+    def _usual_sizes(self) -> tuple[float, ...]:
+        """Return the usual size of each window's deviation: the account's own, mixed with its kind's while it is young."""
+        level, days = self.level, min(self.hours / HOURS, _SPREAD_DAYS)
+        weight = days / (days + _SETTLED_DAYS)
+        return tuple(
+            [
+                level * ((1 - weight) * _PRIOR_SPREAD * growth + _LEAST_SPREAD * root)
+                + weight * (own if own is not None else level * _PRIOR_SPREAD * growth)
+                + _TINY
+                for own, growth, root in zip(self._spread, _GROWTH, _ROOTS, strict=True)
+            ]
         )
 
     def _learn_spread(self, residual: float) -> None:
         days = self.hours / HOURS
         weight = max(1 / (1 + days), 1 / _SPREAD_DAYS) if self.hours else 1.0
         for number, past in enumerate(self._before.residuals):
-            size, own = (
-                1.25 * abs(residual + past),
-                self._spread[number],
-            )  # 1.25: a normal error's deviation over its mean
+            size, own = _NORMAL * abs(residual + past), self._spread[number]
             if own is None:
                 self._spread[number] = size
             else:
@@ -167,3 +167,8 @@ class HourlyHabit(base.Estimator):
         for cell, weight in ((own, rate), (other, 0.05 if days > _SETTLED_DAYS else 0.25)):
             known = self._profile[cell]
             self._profile[cell] = root if known is None else known + weight * (root - known)
+
+
+def _over_windows(past: list[float]) -> tuple[float, ...]:
+    """Return per window the sum over the hours before the running one."""
+    return tuple([sum(past[1 - window :]) if window > 1 else 0.0 for window in WINDOWS])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -41,12 +42,7 @@ class Demo:
 
     def children(self) -> list[int]:
         """The ids of all it has started, and of what these have started."""
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-        parents = {int(pid): int(parent) for pid, parent in (line.split() for line in listed.splitlines())}
-        found = {self.process.pid}
-        while more := {pid for pid, parent in parents.items() if parent in found} - found:
-            found |= more
-        return sorted(found - {self.process.pid})
+        return sorted(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))
 
     def waits_for(self, text: str, seconds: float = 120) -> None:
         patience = Retrying(
@@ -127,12 +123,7 @@ def test_a_process_that_dies_ends_the_demo_with_its_last_words(
     running = demo()
     running.waits_for("Replaying")
     children = running.children()
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    (victim,) = [
-        int(line.split()[0])
-        for line in listed.splitlines()
-        if int(line.split()[0]) in children and "-m foretell stream " in line
-    ]
+    (victim,) = [child for child in children if "-m foretell stream " in " ".join(psutil.Process(child).cmdline())]
 
     os.kill(victim, signal.SIGKILL)
 
