@@ -21,6 +21,7 @@ from .metrics import DeliveryMetrics, kind_label
 from .progress import Progress
 from .publisher import NotKeptError, Publisher
 from .reader import ConsumerError, Reader
+from .seldom import Seldom
 from .senders.console import ConsoleSender
 from .senders.sender import Sender
 from .settings import AppriseSettings, ChannelSettings, ConsoleSettings, DeliverySettings
@@ -57,7 +58,8 @@ class Consumer:
         self._senders = open_senders(settings.channels) if senders is None else senders
         self._clock = clock
         self._stop = Event()
-        self._loop: _Loop | None = None
+        self._reader: Reader | None = None
+        self._progress: Progress | None = None
 
     def run(self) -> None:
         """Work until `stop` is called; the alert in hand is finished first.
@@ -70,15 +72,17 @@ class Consumer:
         channels = [
             Channel(name, self._senders[name], settings.channels.senders[name]) for name in settings.channels.deliver_to
         ]
+        progress = Progress(timedelta(seconds=settings.channels.stalled_after_seconds), clock())
         with ExitStack() as stack:
+            stack.callback(self._forget)
+            self._progress = progress
             stack.enter_context(summed_up())
             ledger = stack.enter_context(closing(Ledger(settings.channels.ledger)))
             delivery = Delivery(ledger, Wording(), channels, metrics, self._stop, clock)
             reader = stack.enter_context(closing(Reader(settings, ledger, delivery.longest_seconds)))
             publisher = stack.enter_context(closing(Publisher(settings, ledger, metrics, clock)))
-            loop = _Loop(settings.channels, metrics, ledger, reader, delivery, publisher, clock)
-            stack.callback(self._forget)
-            self._loop = loop
+            loop = _Loop(settings.channels, metrics, ledger, reader, delivery, publisher, progress, clock)
+            self._reader = reader
             log.info("consumer_started", topic=settings.notifications, deliver_to=list(settings.channels.deliver_to))
             while not self._stop.is_set():
                 loop.turn(self._stop)
@@ -89,14 +93,16 @@ class Consumer:
 
     def is_ready(self) -> bool:
         """Return whether the ledger is open and the group has given this consumer its partitions."""
-        return self._loop is not None and self._loop.reader.is_assigned
+        reader = self._reader  # the probes ask from a thread of their own
+        return reader is not None and reader.is_assigned
 
     def is_healthy(self, now: datetime) -> bool:
         """Return whether it runs, and there is nothing to read or some of it was read or told lately."""
-        return self._loop is not None and self._loop.progress.is_healthy(now)
+        progress = self._progress
+        return progress is not None and progress.is_healthy(now)
 
     def _forget(self) -> None:
-        self._loop = None
+        self._reader, self._progress = None, None
 
 
 class _Loop:
@@ -114,16 +120,18 @@ class _Loop:
         reader: Reader,
         delivery: Delivery,
         publisher: Publisher,
+        progress: Progress,
         clock: Callable[[], datetime],
     ) -> None:
-        self.reader = reader
-        self.progress = Progress(timedelta(seconds=settings.stalled_after_seconds), clock())
+        self._reader = reader
+        self._progress = progress
         self._most_waiting = settings.most_waiting
         self._metrics = metrics
         self._ledger = ledger
         self._delivery = delivery
         self._publisher = publisher
         self._clock = clock
+        self._seldom = Seldom()
         self._is_busy = True
 
     def turn(self, stop: Event) -> None:
@@ -131,20 +139,20 @@ class _Loop:
         moved = self._read()
         told = self._tell(stop)
         self._publisher.publish_receipts()
-        self.reader.commit()
+        self._reader.commit()
         waiting = self._ledger.waiting()
-        self.reader.hold(waiting >= self._most_waiting)
+        self._reader.hold(waiting >= self._most_waiting)
         self._metrics.pending.set(waiting)
-        lag = self.reader.lag()
+        lag = self._reader.lag()
         for partition, behind in lag.items():
             self._metrics.lag.labels(partition.topic, partition.partition).set(behind)
-        self.progress.note(self._clock(), moved=moved or told, lag=sum(lag.values()))
+        self._progress.note(self._clock(), moved=moved or told, lag=sum(lag.values()))
 
     def _read(self) -> bool:
         """Admit what a poll brings; return whether there was something."""
         alerts: list[Alert] = []
         positions: list[Position] = []
-        for partition, records in self.reader.poll(0.0 if self._is_busy else _IDLE_SECONDS).items():
+        for partition, records in self._reader.poll(0.0 if self._is_busy else _IDLE_SECONDS).items():
             reached = records[0].offset
             for record in records:
                 try:
@@ -153,18 +161,20 @@ class _Loop:
                     try:
                         self._publisher.keep_reject(record, rejected)
                     except NotKeptError as error:
-                        log.error("reject_waits", error=str(error), partition=record.partition, offset=record.offset)  # noqa: TRY400
-                        self.reader.rewind(partition, record.offset)
+                        self._seldom.warn(
+                            "reject_waits", error=str(error), partition=record.partition, offset=record.offset
+                        )
+                        self._reader.rewind(partition, record.offset)
                         break
                     log.warning(
                         "record_rejected", reason=rejected.reason, partition=record.partition, offset=record.offset
                     )
                 reached = record.offset + 1
-            positions.append(self.reader.position(partition, reached))
+            positions.append(self._reader.position(partition, reached))
         if not positions:
             return False
         admission = self._ledger.admit(alerts, positions, self._clock())
-        self.reader.admitted(positions)
+        self._reader.admitted(positions)
         self._count(alerts, admission)
         return True
 

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
+from .seldom import Seldom
 
-log = structlog.get_logger(__name__)
-
-_SECONDS_BETWEEN = 60.0
 _LONGEST = 200
 
 
 class _Summary(logging.Handler):
-    """Pass on the first warning, then one a minute with how many were held back."""
-
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._next = 0.0
-        self._held_back = 0
+        self._seldom = Seldom()
 
     def emit(self, record: logging.LogRecord) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            self._held_back += 1
-            return
-        log.warning("kafka_client", says=record.getMessage()[:_LONGEST], held_back=self._held_back)
-        self._next = now + _SECONDS_BETWEEN
-        self._held_back = 0
+        self._seldom.warn("kafka_client", says=record.getMessage()[:_LONGEST])
 
 
 @contextmanager

@@ -8,18 +8,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, literal, or_, select, union_all, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from detectors.alerts import Alert, Disposition, Receipt
 from detectors.codec import decode_alert, encode
 
+from . import statements
 from .ledger_file import READS, LedgerError, open_ledger_file
 from .receipts import make_receipt
 from .senders.sender import Outcome
-from .tables import WAITING, alert, attempt, position, receipt, tally
+from .tables import WAITING
+
+_NOT_TRUE = "not_true_any_more"
 
 
 class Position(NamedTuple):
@@ -67,6 +69,11 @@ class Claim:
     attempts: int
     refused: frozenset[str]
     in_doubt: str | None
+
+    @property
+    def proof(self) -> dict[str, Any]:
+        """What shows the ledger that the claim still holds."""
+        return {"this_alert": self.alert.alert_id, "held_until": self.until}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,47 +127,29 @@ class Ledger:
         admission = Admission()
         with self._writing() as connection:
             for each in alerts:
-                if _insert_alert(connection, each, now):
-                    admission.admitted += 1
-                    if each.state == "resolved":  # never told, and not true any more
-                        admission.settled.append(_write_receipt(connection, each, "resolved_first", now))
-                elif each.state == "triggered":
-                    admission.repeated += 1
-                elif each.state == "updated":
-                    _refresh(connection, each, now)
-                elif _resolve(connection, each, now):
-                    admission.settled.append(_write_receipt(connection, each, "resolved_first", now))
-            connection.execute(
-                update(tally).where(tally.c.name == "admitted").values(count=tally.c.count + admission.admitted)
-            )
-            for each_position in positions:
-                _advance(connection, each_position)
+                _admit_one(connection, each, admission, now)
+            connection.execute(statements.COUNT_ADMITTED, {"more": admission.admitted})
+            for reached in positions:
+                connection.execute(statements.ADVANCE, reached._asdict())
         return admission
 
     def positions(self, topic: str) -> dict[int, Position]:
         """Return how far each partition of `topic` was admitted."""
         with self._reading_from() as connection:
-            rows = connection.execute(select(position).where(position.c.topic == topic)).mappings()
+            rows = connection.execute(statements.POSITIONS, {"topic": topic}).mappings()
             return {row["partition"]: Position(**row) for row in rows}
 
     # going out --------------------------------------------------------------------------------------------------
 
     def claim(self, now: datetime, lease: timedelta) -> Claim | None:
         """Return the alert that waits longest and that nobody is sending, or None; for `lease` nobody else is given it."""
+        until = now + lease
         with self._writing() as connection:
-            row = connection.execute(
-                select(alert.c.alert_id, alert.c.body)
-                .where(alert.c.disposition == WAITING, _is_free(now))
-                .order_by(alert.c.number)
-                .limit(1)
-            ).one_or_none()
+            row = connection.execute(statements.FIRST_FREE, {"now": now}).one_or_none()
             if row is None:
                 return None
-            until = now + lease
-            connection.execute(update(alert).where(alert.c.alert_id == row.alert_id).values(claimed_until=until))
-            tried = connection.execute(
-                select(attempt.c.channel, attempt.c.outcome).where(attempt.c.alert_id == row.alert_id)
-            ).all()
+            connection.execute(statements.CLAIM, {"this_alert": row.alert_id, "until": until})
+            tried = connection.execute(statements.TRIED, {"this_alert": row.alert_id}).all()
         return Claim(
             alert=decode_alert(row.body.encode()),
             until=until,
@@ -172,7 +161,7 @@ class Ledger:
     def release(self, claim: Claim) -> None:
         """Give back an alert that was not sent."""
         with self._writing() as connection:
-            connection.execute(update(alert).where(*_is_held(claim)).values(claimed_until=None))
+            connection.execute(statements.HOLD_ON, claim.proof | {"until": None})
 
     def start_attempt(self, claim: Claim, channel: str, now: datetime, lease: timedelta) -> tuple[Claim, int] | None:
         """Note that a provider is about to be asked.
@@ -180,16 +169,12 @@ class Ledger:
         Returns:
             The claim, extended, and the attempt's number; None if the claim has run out and somebody else has the alert.
         """
+        until = now + lease
+        attempt = {"alert_id": claim.alert.alert_id, "channel": channel, "started_at": now}
         with self._writing() as connection:
-            until = now + lease
-            held = connection.execute(update(alert).where(*_is_held(claim)).values(claimed_until=until))
-            if held.rowcount == 0:
+            if connection.execute(statements.HOLD_ON, claim.proof | {"until": until}).rowcount == 0:
                 return None
-            number = connection.execute(
-                insert(attempt)
-                .values(alert_id=claim.alert.alert_id, channel=channel, started_at=now)
-                .returning(attempt.c.number)
-            ).scalar_one()
+            number: int = connection.execute(statements.START_ATTEMPT, attempt).scalar_one()
         return Claim(claim.alert, until, claim.attempts + 1, claim.refused, None), number
 
     def end_attempt(self, number: int, outcome: Outcome, now: datetime) -> None:
@@ -212,57 +197,43 @@ class Ledger:
         Returns:
             The receipt; None if the claim had run out and somebody else has ended the alert.
         """
+        end = claim.proof | {"ends_as": disposition, "why": reason, "over": channel, "now": now}
         with self._writing() as connection:
             if last is not None:
                 _end_attempt(connection, *last, now)
-            ended = connection.execute(
-                update(alert)
-                .where(*_is_held(claim))
-                .values(disposition=disposition, reason=reason, channel=channel, settled_at=now, claimed_until=None)
-            )
-            if ended.rowcount == 0:
+            if connection.execute(statements.SETTLE, end).rowcount == 0:
                 return None
-            return _write_receipt(connection, claim.alert, disposition, now, reason, channel, claim.attempts)
+            return _add_receipt(
+                connection, make_receipt(claim.alert, disposition, now, reason, channel, claim.attempts)
+            )
 
     # telling what became of it ----------------------------------------------------------------------------------
 
     def unpublished(self, most: int) -> list[PendingReceipt]:
         """Return receipts that are not known to be published, oldest first."""
         with self._reading_from() as connection:
-            rows = connection.execute(
-                select(receipt.c.receipt_id, receipt.c.account, receipt.c.body)
-                .where(receipt.c.published_at.is_(None))
-                .order_by(receipt.c.number)
-                .limit(most)
-            )
+            rows = connection.execute(statements.UNPUBLISHED, {"most": most})
             return [PendingReceipt(row.receipt_id, row.account, row.body.encode()) for row in rows]
 
     def mark_published(self, receipt_ids: Sequence[str], now: datetime) -> None:
         """Note that Kafka has these receipts."""
-        with self._writing() as connection:
-            connection.execute(
-                update(receipt)
-                .where(receipt.c.receipt_id.in_(receipt_ids), receipt.c.published_at.is_(None))
-                .values(published_at=now)
-            )
+        if receipt_ids:
+            with self._writing() as connection:
+                marks = [{"this_receipt": receipt_id, "now": now} for receipt_id in receipt_ids]
+                connection.execute(statements.MARK_PUBLISHED, marks)
 
     # counting ---------------------------------------------------------------------------------------------------
 
     def waiting(self) -> int:
         """Return how many alerts have no disposition yet."""
         with self._reading_from() as connection:
-            query = select(func.count()).select_from(alert).where(alert.c.disposition == WAITING)
-            return connection.execute(query).scalar_one()
+            count: int = connection.execute(statements.COUNT_WAITING).scalar_one()
+            return count
 
     def conservation(self) -> Conservation:
         """Return both sides of the conservation law, from one query."""
-        query = union_all(
-            select(literal("tally:admitted").label("name"), tally.c.count).where(tally.c.name == "admitted"),
-            select(literal("tally:receipts"), func.count()).select_from(receipt),
-            select(alert.c.disposition, func.count()).group_by(alert.c.disposition),
-        )
         with self._reading_from() as connection:
-            counts: dict[str, int] = {row.name: row[1] for row in connection.execute(query)}
+            counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(statements.CONSERVATION)}
         return Conservation(
             admitted=counts.pop("tally:admitted", 0),
             receipts=counts.pop("tally:receipts", 0),
@@ -290,21 +261,22 @@ class Ledger:
         return LedgerError(f"the ledger {self._path} fails: {error.orig}; see to its disk, then start again")
 
 
-def _is_free(now: datetime) -> ColumnElement[bool]:
-    return or_(alert.c.claimed_until.is_(None), alert.c.claimed_until < now)
+def _admit_one(connection: Connection, new: Alert, admission: Admission, now: datetime) -> None:
+    if connection.execute(statements.ADD_ALERT, _row(new, now)).rowcount == 1:
+        admission.admitted += 1
+        if new.state == "resolved":  # never told, and not true any more
+            admission.settled.append(_end_untold(connection, new, now))
+    elif new.state == "triggered":
+        admission.repeated += 1
+    elif new.state == "updated":
+        _refresh(connection, new, now)
+    elif _resolve(connection, new, now):
+        admission.settled.append(_end_untold(connection, new, now))
 
 
-def _is_held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
-    return (
-        alert.c.alert_id == claim.alert.alert_id,
-        alert.c.disposition == WAITING,
-        alert.c.claimed_until == claim.until,
-    )
-
-
-def _insert_alert(connection: Connection, new: Alert, now: datetime) -> bool:
-    resolved = new.state == "resolved"
-    row: dict[str, Any] = {
+def _row(new: Alert, now: datetime) -> dict[str, Any]:
+    is_over = new.state == "resolved"
+    return {
         "alert_id": new.alert_id,
         "account": new.account,
         "kind": new.kind,
@@ -312,77 +284,48 @@ def _insert_alert(connection: Connection, new: Alert, now: datetime) -> bool:
         "body": encode(new)[0].decode(),
         "state": new.state,
         "state_at": new.detected_at,
-        "disposition": "resolved_first" if resolved else WAITING,
-        "reason": "not_true_any_more" if resolved else None,
+        "disposition": "resolved_first" if is_over else WAITING,
+        "reason": _NOT_TRUE if is_over else None,
         "admitted_at": now,
-        "settled_at": now if resolved else None,
+        "settled_at": now if is_over else None,
     }
-    inserted = connection.execute(sqlite_insert(alert).values(row).on_conflict_do_nothing(index_elements=["alert_id"]))
-    return inserted.rowcount == 1
 
 
 def _refresh(connection: Connection, newer: Alert, now: datetime) -> None:
     """Say the newer thing if nobody was told yet; in any case note that it changed."""
-    known = update(alert).where(alert.c.alert_id == newer.alert_id, alert.c.state_at <= newer.detected_at)
-    state = {"state": newer.state, "state_at": newer.detected_at}
-    unsent = known.where(alert.c.disposition == WAITING, _is_free(now))
-    if connection.execute(unsent.values(**state, body=encode(newer)[0].decode())).rowcount == 0:
-        connection.execute(known.values(**state))
+    told = {"now": now, "new_body": encode(newer)[0].decode()}
+    if connection.execute(statements.REFRESH_UNSENT, _state(newer) | told).rowcount == 0:
+        connection.execute(statements.NOTE_STATE, _state(newer))
 
 
-def _resolve(connection: Connection, ended: Alert, now: datetime) -> bool:
+def _resolve(connection: Connection, over: Alert, now: datetime) -> bool:
     """End the alert if nobody can have been told, else note that it is over; return whether this ended it."""
-    known = update(alert).where(alert.c.alert_id == ended.alert_id)
-    state = {"state": ended.state, "state_at": ended.detected_at}
-    in_doubt = select(attempt.c.number).where(attempt.c.alert_id == ended.alert_id, attempt.c.outcome.is_(None))
-    unsent = known.where(alert.c.disposition == WAITING, _is_free(now), ~in_doubt.exists())
-    disposition = {"disposition": "resolved_first", "reason": "not_true_any_more", "settled_at": now}
-    if connection.execute(unsent.values(**state, **disposition)).rowcount == 1:
+    if connection.execute(statements.RESOLVE_UNSENT, _state(over) | {"now": now, "why": _NOT_TRUE}).rowcount == 1:
         return True
-    connection.execute(known.where(alert.c.state_at <= ended.detected_at).values(**state))
+    connection.execute(statements.NOTE_STATE, _state(over))
     return False
 
 
+def _state(newer: Alert) -> dict[str, Any]:
+    return {"this_alert": newer.alert_id, "new_state": newer.state, "at": newer.detected_at}
+
+
+def _end_untold(connection: Connection, over: Alert, now: datetime) -> Receipt:
+    return _add_receipt(connection, make_receipt(over, "resolved_first", now, _NOT_TRUE))
+
+
 def _end_attempt(connection: Connection, number: int, outcome: Outcome, now: datetime) -> None:
-    connection.execute(
-        update(attempt)
-        .where(attempt.c.number == number)
-        .values(ended_at=now, outcome=outcome.verdict, detail=outcome.detail)
-    )
+    end = {"this_attempt": number, "now": now, "verdict": outcome.verdict, "why": outcome.detail}
+    connection.execute(statements.END_ATTEMPT, end)
 
 
-def _write_receipt(
-    connection: Connection,
-    ended: Alert,
-    disposition: Disposition,
-    now: datetime,
-    reason: str | None = None,
-    channel: str | None = None,
-    attempts: int = 0,
-) -> Receipt:
-    if disposition == "resolved_first":
-        reason = "not_true_any_more"
-    new = make_receipt(ended, disposition, now, reason, channel, attempts)
-    connection.execute(
-        insert(receipt).values(
-            receipt_id=new.id,
-            alert_id=new.alert_id,
-            account=new.account,
-            body=encode(new)[0].decode(),
-            recorded_at=now,
-        )
-    )
+def _add_receipt(connection: Connection, new: Receipt) -> Receipt:
+    row = {
+        "receipt_id": new.id,
+        "alert_id": new.alert_id,
+        "account": new.account,
+        "body": encode(new)[0].decode(),
+        "recorded_at": new.time,
+    }
+    connection.execute(statements.ADD_RECEIPT, row)
     return new
-
-
-def _advance(connection: Connection, reached: Position) -> None:
-    row = sqlite_insert(position).values(reached._asdict())
-    connection.execute(
-        row.on_conflict_do_update(
-            index_elements=["topic", "partition"],
-            set_={
-                "next_offset": func.max(position.c.next_offset, row.excluded.next_offset),
-                "topic_id": reached.topic_id,
-            },
-        )
-    )

@@ -15,6 +15,8 @@ from detectors.dead_letter import dead_letter_headers
 
 from .ledger import Ledger
 from .metrics import DeliveryMetrics
+from .reader import unreachable
+from .seldom import Seldom
 from .settings import DeliverySettings
 
 log = structlog.get_logger(__name__)
@@ -46,6 +48,9 @@ class Publisher:
     Args:
         settings: topics and how to reach Kafka.
         clock: gives aware times.
+
+    Raises:
+        ConsumerError: no broker answers.
     """
 
     def __init__(
@@ -55,8 +60,12 @@ class Publisher:
         self._ledger = ledger
         self._metrics = metrics
         self._clock = clock
+        self._seldom = Seldom()
         self._in_flight: dict[str, Any] = {}
-        self._producer = KafkaProducer(**{**_OPTIONS, **settings.kafka})
+        try:
+            self._producer = KafkaProducer(**{**_OPTIONS, **settings.kafka})
+        except KafkaError as error:
+            raise unreachable(settings, error) from error
 
     def publish_receipts(self) -> None:
         """Send the receipts that the ledger has for Kafka, and note those that it took. Does not wait for it."""
@@ -71,7 +80,7 @@ class Publisher:
                         self._settings.receipts, receipt.body, encode_key(receipt.account), headers=_HEADERS
                     )
                 except KafkaError as error:
-                    log.warning("receipts_wait", error=type(error).__name__)
+                    self._seldom.warn("receipts_wait", error=type(error).__name__)
                     return
 
     def keep_reject(self, record: Any, rejected: Rejected) -> None:
@@ -125,4 +134,4 @@ class Publisher:
             self._metrics.receipts_published.inc(len(taken))
         if len(taken) < len(done):
             failed = next(future.exception for future in done.values() if not future.succeeded())
-            log.warning("receipts_wait", error=type(failed).__name__, count=len(done) - len(taken))
+            self._seldom.warn("receipts_wait", error=type(failed).__name__)

@@ -10,9 +10,17 @@ from typing import Any, TypeAlias
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata
 from kafka import TopicPartition as Partition
-from kafka.errors import KafkaError
+from kafka.errors import (
+    AuthorizationError,
+    KafkaConfigurationError,
+    KafkaError,
+    SaslAuthenticationFailedError,
+    UnsupportedCodecError,
+    UnsupportedVersionError,
+)
 
 from .ledger import Ledger, Position
+from .seldom import Seldom
 from .settings import DeliverySettings
 
 log = structlog.get_logger(__name__)
@@ -21,6 +29,14 @@ Record: TypeAlias = Any  # kafka-python has no types
 
 _REACH_SECONDS = 10.0
 _COMMIT_SECONDS = 1.0
+_PAUSE_SECONDS = 0.2
+_FATAL = (
+    SaslAuthenticationFailedError,
+    AuthorizationError,
+    KafkaConfigurationError,
+    UnsupportedCodecError,
+    UnsupportedVersionError,
+)  # everything else may pass
 _OPTIONS = {
     "enable_auto_commit": False,
     "auto_offset_reset": "earliest",
@@ -60,6 +76,7 @@ class Reader:
         self._positions: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
         self._next_commit = 0.0
+        self._seldom = Seldom()
         try:
             self._consumer = KafkaConsumer(
                 **{**_OPTIONS, **settings.kafka},
@@ -67,7 +84,7 @@ class Reader:
                 max_poll_interval_ms=int(max(300.0, 2 * most_seconds) * 1000),
             )
         except KafkaError as error:
-            raise _unreachable(settings, error) from error
+            raise unreachable(settings, error) from error
         self._assignment = _Assignment()
         self._consumer.subscribe([settings.notifications], listener=self._assignment)
 
@@ -88,11 +105,12 @@ class Reader:
             if new:
                 found = self._begin(new, found)
         except KafkaError as error:
-            if not error.retriable:
+            if isinstance(error, _FATAL):
                 raise ConsumerError(
                     f"cannot read {self._settings.notifications} from Kafka: {type(error).__name__}: {error}"
                 ) from error
-            log.warning("kafka_poll_waits", error=type(error).__name__)
+            self._seldom.warn("kafka_poll_waits", error=type(error).__name__)
+            time.sleep(_PAUSE_SECONDS)
             return {}
         for partition, records in found.items():
             if records[0].offset < self._positions.get(partition, 0):
@@ -249,7 +267,7 @@ def _look_at_topics(settings: DeliverySettings) -> str | None:
         ) as admin:
             described = {topic["name"]: topic for topic in admin.describe_topics(wanted)}
     except (KafkaError, OSError) as error:
-        raise _unreachable(settings, error) from error
+        raise unreachable(settings, error) from error
     missing = [name for name in wanted if described.get(name, {}).get("error_code", -1) != 0]
     if missing:
         raise ConsumerError(
@@ -259,7 +277,8 @@ def _look_at_topics(settings: DeliverySettings) -> str | None:
     return str(topic_id) if topic_id and str(topic_id) != _NO_TOPIC_ID else None
 
 
-def _unreachable(settings: DeliverySettings, error: Exception) -> ConsumerError:
+def unreachable(settings: DeliverySettings, error: Exception) -> ConsumerError:
+    """Return the error that says that no broker answers, or none that lets us in."""
     servers = settings.kafka.get("bootstrap_servers", "localhost:9092")
     return ConsumerError(
         f"no Kafka broker lets us in at {servers if isinstance(servers, str) else ','.join(servers)} "

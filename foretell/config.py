@@ -39,7 +39,7 @@ class HttpSettings(BaseModel):
 class Config(BaseModel):
     """All sections of `foretell.yaml`; each has a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     topics: TopicsSettings = Field(default_factory=TopicsSettings)

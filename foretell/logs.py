@@ -17,7 +17,6 @@ _LIBRARY_LEVELS = {
     "mode": logging.WARNING,
     "aiokafka": logging.WARNING,
     "kafka": logging.WARNING,
-    "apprise": logging.CRITICAL,  # it logs addresses and the URLs that hold secrets
 }
 _REPEATS_EVERY_SECONDS = 30.0
 

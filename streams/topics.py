@@ -180,9 +180,10 @@ def problems(client: KafkaAdminClient, settings: TopicsSettings) -> list[str]:
         for name, count in inputs.items()
         if count != most
     ]
-    for name in inputs:
+    for topic in TOPICS:
+        name = settings.named(topic.role)
         rejects = dead_letter_topic(name)
-        if rejects in counts and counts[rejects] < counts[name]:
+        if topic.has_rejects and name in counts and rejects in counts and counts[rejects] < counts[name]:
             found.append(
                 f"topic {rejects!r} has {counts[rejects]} partitions, needs {counts[name]} like {name!r}, "
                 "so that a dead letter keeps its partition; recreate it"

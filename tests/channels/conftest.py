@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,16 +12,21 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 import tenacity
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from prometheus_client import CollectorRegistry
 
-from channels import Ledger
+from channels import ChannelSettings, Consumer, ConsumerError, DeliveryMetrics, DeliverySettings, Ledger, LedgerError
+from channels.senders import Sender
 from channels.senders.apprise_url import check_url
 from detectors.alerts import Alert, AlertState, DetectorVersion
+from detectors.codec import decode_receipt, encode, encode_key
 
 with warnings.catch_warnings():  # some of Apprise's services, all of them read at once, use what Python 3.11 deprecates
     warnings.simplefilter("ignore", DeprecationWarning)
     check_url("json://localhost")
 
 T = TypeVar("T")
+PARTITIONS = 3
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)
 ACCOUNT = "acct-000000001234"
 FACTS: dict[str, Any] = {
@@ -124,3 +130,118 @@ def soon() -> Callable[[Callable[[], T]], T]:
         return answer
 
     return ask
+
+
+class Running:
+    """A consumer at work in a thread."""
+
+    def __init__(self, settings: DeliverySettings, sender: Sender, ahead: timedelta) -> None:
+        self.registry = CollectorRegistry()
+        self.consumer = Consumer(
+            settings,
+            DeliveryMetrics(self.registry),
+            senders={"console": sender},
+            clock=lambda: datetime.now(UTC) + ahead,
+        )
+        self.error: ConsumerError | LedgerError | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.consumer.run()
+        except (ConsumerError, LedgerError) as error:
+            self.error = error
+
+    def end(self) -> None:
+        self.consumer.stop()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, labels) or 0
+
+
+class World:
+    """Topics, a group and a ledger of a test's own."""
+
+    def __init__(self, bootstrap: str, name: str, folder: Path) -> None:
+        self.bootstrap = bootstrap
+        self.folder = folder
+        self.settings = DeliverySettings(
+            channels=ChannelSettings(ledger=f"sqlite:///{folder / 'ledger.sqlite'}"),
+            kafka={"bootstrap_servers": bootstrap},
+            notifications=f"{name}.notifications",
+            receipts=f"{name}.receipts",
+            group=name,
+        )
+        self._running: list[Running] = []
+        self.create_topics(*self.topics)
+        self.producer = KafkaProducer(bootstrap_servers=bootstrap)
+
+    @property
+    def topics(self) -> tuple[str, str, str]:
+        return self.settings.notifications, self.settings.receipts, self.settings.dead_letters
+
+    def create_topics(self, *topics: str) -> None:
+        with KafkaAdminClient(bootstrap_servers=self.bootstrap) as admin:
+            layout = {"num_partitions": PARTITIONS, "replication_factor": 1}
+            admin.create_topics(dict.fromkeys(topics, layout), wait_for_metadata=True)
+
+    def delete_topics(self, *topics: str) -> None:
+        with KafkaAdminClient(bootstrap_servers=self.bootstrap) as admin:
+            admin.delete_topics(list(topics))
+
+    def run(self, sender: Sender, ahead: timedelta = timedelta(0)) -> Running:
+        running = Running(self.settings, sender, ahead)
+        self._running.append(running)
+        return running
+
+    def send(self, *alerts: Alert) -> None:
+        for alert in alerts:
+            value, headers = encode(alert)
+            self.producer.send(self.settings.notifications, value, encode_key(alert.account), headers=headers)
+        self.producer.flush()
+
+    def read(self, topic: str) -> list[Any]:
+        """Return all records of a topic."""
+        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+        parts = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        consumer.assign(parts)
+        consumer.seek_to_beginning(*parts)
+        ends = consumer.end_offsets(parts)
+        records: list[Any] = []
+        while any(consumer.position(part) < ends[part] for part in parts):
+            for found in consumer.poll(timeout_ms=200).values():
+                records += found
+        consumer.close()
+        return records
+
+    def receipts(self) -> list[tuple[str, str, str | None]]:
+        decoded = [decode_receipt(record.value) for record in self.read(self.settings.receipts)]
+        return sorted((each.alert_id, each.disposition, each.reason) for each in decoded)
+
+    def close(self) -> None:
+        for running in self._running:
+            running.end()
+        self.producer.close()
+
+
+@pytest.fixture
+def make_world(unique: str, tmp_path: Path) -> Iterator[Callable[[str], World]]:
+    """Make a world on the Kafka at an address."""
+    made: list[World] = []
+
+    def make(bootstrap: str) -> World:
+        made.append(World(bootstrap, unique, tmp_path))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def world(bootstrap: str, make_world: Callable[[str], World]) -> World:
+    """A world on the suite's Kafka."""
+    return make_world(bootstrap)

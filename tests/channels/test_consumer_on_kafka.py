@@ -2,133 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import TopicAlreadyExistsError
+from kafka import KafkaAdminClient, KafkaProducer
 from prometheus_client import CollectorRegistry
-from structlog.testing import capture_logs
 
-from channels import ChannelSettings, Consumer, ConsumerError, DeliveryMetrics, DeliverySettings, Ledger, LedgerError
-from channels.senders import Outcome, OutgoingMessage, RecordingSender, Sender
-from detectors.alerts import Alert
-from detectors.codec import decode_receipt, encode, encode_key
+from channels import Consumer, DeliveryMetrics, Ledger
+from channels.senders import Outcome, OutgoingMessage, RecordingSender
+from detectors.codec import encode
 
 Soon = Callable[[Callable[[], Any]], Any]
 PARTITIONS = 3
 
 
-class Running:
-    """A consumer at work in a thread."""
-
-    def __init__(self, settings: DeliverySettings, sender: Sender, ahead: timedelta) -> None:
-        self.registry = CollectorRegistry()
-        self.consumer = Consumer(
-            settings,
-            DeliveryMetrics(self.registry),
-            senders={"console": sender},
-            clock=lambda: datetime.now(UTC) + ahead,
-        )
-        self.error: ConsumerError | LedgerError | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.consumer.run()
-        except (ConsumerError, LedgerError) as error:
-            self.error = error
-
-    def end(self) -> None:
-        self.consumer.stop()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(name, labels) or 0
-
-
-class World:
-    """Topics, a group and a ledger of a test's own."""
-
-    def __init__(self, bootstrap: str, name: str, folder: Path) -> None:
-        self.bootstrap = bootstrap
-        self.folder = folder
-        self.settings = DeliverySettings(
-            channels=ChannelSettings(ledger=f"sqlite:///{folder / 'ledger.sqlite'}"),
-            kafka={"bootstrap_servers": bootstrap},
-            notifications=f"{name}.notifications",
-            receipts=f"{name}.receipts",
-            group=name,
-        )
-        self._running: list[Running] = []
-        self.create_topics(*self.topics)
-        self.producer = KafkaProducer(bootstrap_servers=bootstrap)
-
-    @property
-    def topics(self) -> tuple[str, str, str]:
-        return self.settings.notifications, self.settings.receipts, self.settings.dead_letters
-
-    def create_topics(self, *topics: str) -> None:
-        with KafkaAdminClient(bootstrap_servers=self.bootstrap) as admin:
-            layout = {"num_partitions": PARTITIONS, "replication_factor": 1}
-            admin.create_topics(dict.fromkeys(topics, layout), wait_for_metadata=True)
-
-    def delete_topics(self, *topics: str) -> None:
-        with KafkaAdminClient(bootstrap_servers=self.bootstrap) as admin:
-            admin.delete_topics(list(topics))
-
-    def run(self, sender: Sender, ahead: timedelta = timedelta(0)) -> Running:
-        running = Running(self.settings, sender, ahead)
-        self._running.append(running)
-        return running
-
-    def send(self, *alerts: Alert) -> None:
-        for alert in alerts:
-            value, headers = encode(alert)
-            self.producer.send(self.settings.notifications, value, encode_key(alert.account), headers=headers)
-        self.producer.flush()
-
-    def read(self, topic: str) -> list[Any]:
-        """Return all records of a topic."""
-        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
-        parts = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(parts)
-        consumer.seek_to_beginning(*parts)
-        ends = consumer.end_offsets(parts)
-        records: list[Any] = []
-        while any(consumer.position(part) < ends[part] for part in parts):
-            for found in consumer.poll(timeout_ms=200).values():
-                records += found
-        consumer.close()
-        return records
-
-    def receipts(self) -> list[tuple[str, str, str | None]]:
-        decoded = [decode_receipt(record.value) for record in self.read(self.settings.receipts)]
-        return sorted((each.alert_id, each.disposition, each.reason) for each in decoded)
-
-    def close(self) -> None:
-        for running in self._running:
-            running.end()
-        self.producer.close()
-
-
-@pytest.fixture
-def world(bootstrap: str, unique: str, tmp_path: Path) -> Iterator[World]:
-    made = World(bootstrap, unique, tmp_path)
-    yield made
-    made.close()
-
-
-def test_an_alert_is_told_and_a_receipt_says_so(world: World, make_alert: Any, soon: Soon) -> None:
+def test_an_alert_is_told_and_a_receipt_says_so(world: Any, make_alert: Any, soon: Soon) -> None:
     sender = RecordingSender()
     running = world.run(sender)
 
@@ -142,7 +33,7 @@ def test_an_alert_is_told_and_a_receipt_says_so(world: World, make_alert: Any, s
     assert record.headers == [("content-type", b"application/cloudevents+json")]
 
 
-def test_a_redelivered_notification_reaches_the_customer_once(world: World, make_alert: Any, soon: Soon) -> None:
+def test_a_redelivered_notification_reaches_the_customer_once(world: Any, make_alert: Any, soon: Soon) -> None:
     sender = RecordingSender()
     world.send(make_alert(), make_alert(), make_alert("x2"))
     running = world.run(sender)
@@ -157,7 +48,7 @@ def test_a_redelivered_notification_reaches_the_customer_once(world: World, make
     assert world.receipts() == [("x1", "delivered", None), ("x2", "delivered", None)]
 
 
-def test_poison_is_kept_with_why_and_stops_nothing(world: World, make_alert: Any, soon: Soon) -> None:
+def test_poison_is_kept_with_why_and_stops_nothing(world: Any, make_alert: Any, soon: Soon) -> None:
     sender, topic = RecordingSender(), world.settings.notifications
     good, _ = encode(make_alert())
     poison = {
@@ -198,7 +89,7 @@ def test_poison_is_kept_with_why_and_stops_nothing(world: World, make_alert: Any
     assert [message.alert_id for message in sender.accepted] == ["x1"]
 
 
-def test_poison_as_large_as_a_record_may_be_is_cut_and_kept(world: World, make_alert: Any, soon: Soon) -> None:
+def test_poison_as_large_as_a_record_may_be_is_cut_and_kept(world: Any, make_alert: Any, soon: Soon) -> None:
     sender, topic = RecordingSender(), world.settings.notifications
     largest = b"x" * (1_048_588 - 80)  # Kafka's default limit for a batch, less its own words
     producer = KafkaProducer(bootstrap_servers=world.bootstrap, max_request_size=2 << 20)
@@ -214,29 +105,7 @@ def test_poison_as_large_as_a_record_may_be_is_cut_and_kept(world: World, make_a
     assert dict(kept.headers)["foretell_cut_at_bytes"] == b"65536"
 
 
-def test_poison_that_cannot_be_kept_waits_and_holds_up_its_partition_only(
-    world: World, make_alert: Any, soon: Soon
-) -> None:
-    sender, topic = RecordingSender(), world.settings.notifications
-    running = world.run(sender)
-    soon(running.consumer.is_ready)
-    world.delete_topics(world.settings.dead_letters)
-    behind = encode(make_alert("behind"))[0]
-    world.producer.send(topic, b"poison", b"k", partition=0).get(10)
-    world.producer.send(topic, behind, b"k", partition=0).get(10)
-    world.producer.send(topic, encode(make_alert("beside"))[0], b"k", partition=1).get(10)
-
-    soon(lambda: sender.accepted)
-    beside = [message.alert_id for message in sender.accepted]
-    soon(lambda: topics_can_be_made(world, world.settings.dead_letters))
-    soon(lambda: len(sender.accepted) == 2)
-
-    assert beside == ["beside"]
-    assert sender.accepted[1].alert_id == "behind"
-    assert [record.value for record in world.read(world.settings.dead_letters)] == [b"poison"]
-
-
-def test_it_goes_on_where_the_ledger_says(world: World, make_alert: Any, soon: Soon) -> None:
+def test_it_goes_on_where_the_ledger_says(world: Any, make_alert: Any, soon: Soon) -> None:
     first, second = RecordingSender(), RecordingSender()
     world.send(*(make_alert(f"x{number}", account=f"a{number}") for number in range(20)))
     running = world.run(first)
@@ -252,7 +121,7 @@ def test_it_goes_on_where_the_ledger_says(world: World, make_alert: Any, soon: S
     soon(lambda: len(world.receipts()) == 40)
 
 
-def test_the_group_shows_how_far_it_has_read(world: World, make_alert: Any, soon: Soon) -> None:
+def test_the_group_shows_how_far_it_has_read(world: Any, make_alert: Any, soon: Soon) -> None:
     world.send(make_alert())
     running = world.run(RecordingSender())
     soon(lambda: running.count("foretell_receipts_published_total") == 1)
@@ -264,7 +133,7 @@ def test_the_group_shows_how_far_it_has_read(world: World, make_alert: Any, soon
     assert sum(each.offset for each in offsets.values()) == 1
 
 
-def test_a_new_ledger_goes_on_where_the_group_was(world: World, make_alert: Any, soon: Soon, tmp_path: Path) -> None:
+def test_a_new_ledger_goes_on_where_the_group_was(world: Any, make_alert: Any, soon: Soon, tmp_path: Path) -> None:
     first, second = RecordingSender(), RecordingSender()
     world.send(make_alert())
     running = world.run(first)
@@ -280,7 +149,7 @@ def test_a_new_ledger_goes_on_where_the_group_was(world: World, make_alert: Any,
     assert [message.alert_id for message in second.accepted] == ["x2"]
 
 
-def test_two_consumers_share_the_work_and_the_ledger(world: World, make_alert: Any, soon: Soon) -> None:
+def test_two_consumers_share_the_work_and_the_ledger(world: Any, make_alert: Any, soon: Soon) -> None:
     first, second = RecordingSender(), RecordingSender()
     one = world.run(first)
     soon(one.consumer.is_ready)
@@ -301,7 +170,7 @@ def test_two_consumers_share_the_work_and_the_ledger(world: World, make_alert: A
     assert two.error is None
 
 
-def test_receipts_left_unpublished_are_published_at_the_next_start(world: World, make_alert: Any, soon: Soon) -> None:
+def test_receipts_left_unpublished_are_published_at_the_next_start(world: Any, make_alert: Any, soon: Soon) -> None:
     ledger = Ledger(world.settings.channels.ledger)
     now = datetime.now(UTC)
     ledger.admit([make_alert(), make_alert(state="resolved")], [], now)
@@ -313,7 +182,7 @@ def test_receipts_left_unpublished_are_published_at_the_next_start(world: World,
     assert world.receipts() == [("x1", "resolved_first", "not_true_any_more")]
 
 
-def test_ready_and_healthy_say_how_it_is(world: World, make_alert: Any, soon: Soon) -> None:
+def test_ready_and_healthy_say_how_it_is(world: Any, make_alert: Any, soon: Soon) -> None:
     sender = RecordingSender()
     idle = Consumer(world.settings, DeliveryMetrics(CollectorRegistry()), senders={"console": sender})
     assert not idle.is_ready()
@@ -334,7 +203,7 @@ def test_ready_and_healthy_say_how_it_is(world: World, make_alert: Any, soon: So
     assert not running.consumer.is_healthy(now)
 
 
-def test_with_enough_to_do_no_more_is_read(world: World, make_alert: Any, soon: Soon) -> None:
+def test_with_enough_to_do_no_more_is_read(world: Any, make_alert: Any, soon: Soon) -> None:
     release = threading.Event()
 
     class Slow(RecordingSender):
@@ -354,150 +223,3 @@ def test_with_enough_to_do_no_more_is_read(world: World, make_alert: Any, soon: 
     soon(lambda: len(sender.accepted) == 40)
 
     assert running.error is None
-
-
-@pytest.mark.parametrize("same_length", [False, True])
-def test_a_ledger_of_another_topic_is_refused(
-    same_length: bool,
-    world: World,
-    make_alert: Any,
-    soon: Soon,
-) -> None:
-    sender = RecordingSender()
-    world.send(make_alert())
-    running = world.run(sender)
-    soon(lambda: running.count("foretell_receipts_published_total") == 1)
-    running.end()
-    world.delete_topics(*world.topics)
-    soon(lambda: topics_can_be_made(world, *world.topics))
-    if same_length:
-        world.send(make_alert("x2"), make_alert("x3"))
-
-    again = world.run(RecordingSender())
-    soon(lambda: again.error)
-
-    assert isinstance(again.error, ConsumerError)
-    assert "ledger.sqlite" in str(again.error)
-    assert "it was recreated, or this is another Kafka; name another ledger in channels.ledger" in str(again.error)
-
-
-def topics_can_be_made(world: World, *topics: str) -> bool:
-    try:
-        world.create_topics(*topics)
-    except TopicAlreadyExistsError:  # Kafka deletes in its own time
-        return False
-    return True
-
-
-def test_a_topic_that_is_missing_is_named(world: World, soon: Soon) -> None:
-    object.__setattr__(world.settings, "receipts", "no.such.topic")
-
-    running = world.run(RecordingSender())
-    soon(lambda: running.error)
-
-    assert (
-        str(running.error) == "Kafka has no topic no.such.topic, or hides it from us; `foretell topics create` makes it"
-    )
-
-
-def test_an_unknown_option_is_named_without_its_value(world: World, soon: Soon) -> None:
-    object.__setattr__(world.settings, "kafka", {"bootstrap_servers": world.bootstrap, "sasl_pasword": "topsecret"})
-
-    running = world.run(RecordingSender())
-    soon(lambda: running.error)
-
-    assert "sasl_pasword" in str(running.error)
-    assert "topsecret" not in str(running.error)
-
-
-def test_a_broker_that_is_not_there_is_said_at_once(world: World, monkeypatch: pytest.MonkeyPatch, soon: Soon) -> None:
-    monkeypatch.setattr("channels.reader._REACH_SECONDS", 1.0)
-    object.__setattr__(
-        world.settings, "kafka", {"bootstrap_servers": "127.0.0.1:9", "sasl_plain_password": "topsecret"}
-    )
-
-    running = world.run(RecordingSender())
-    soon(lambda: running.error)
-
-    assert "no Kafka broker lets us in at 127.0.0.1:9" in str(running.error)
-    assert "foretell broker" in str(running.error)
-    assert "topsecret" not in str(running.error)
-
-
-def test_a_broker_that_goes_away_is_waited_for(
-    isolated_broker: Any, unique: str, tmp_path: Path, make_alert: Any, soon: Soon
-) -> None:
-    world = World(isolated_broker.bootstrap, unique, tmp_path)
-    sender = RecordingSender()
-    with capture_logs() as logged:
-        running = world.run(sender)
-        world.send(make_alert())
-        soon(lambda: running.count("foretell_receipts_published_total") == 1)
-
-        isolated_broker.kill()
-        soon(lambda: any(line["event"] == "kafka_client" for line in logged))
-        isolated_broker.start()
-        world.producer.close()
-        world.producer = KafkaProducer(bootstrap_servers=world.bootstrap)
-        world.send(make_alert("x2"))
-        soon(lambda: running.count("foretell_receipts_published_total") == 2)
-
-    assert running.error is None
-    assert [message.alert_id for message in sender.accepted] == ["x1", "x2"]
-    assert world.receipts() == [("x1", "delivered", None), ("x2", "delivered", None)]
-    assert sum(line["event"] == "kafka_client" for line in logged) == 1
-    world.close()
-
-
-DIES_WHILE_SENDING = """
-import os, signal, sys, warnings
-warnings.simplefilter("ignore")
-from channels import ChannelSettings, Consumer, DeliveryMetrics, DeliverySettings
-from kafka.errors import TopicAlreadyExistsError
-from prometheus_client import CollectorRegistry
-bootstrap, name, ledger, told = sys.argv[1:]
-
-class Dies:
-    def send(self, message):
-        with open(told, "a") as file:
-            file.write(message.alert_id + "\\n")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-settings = DeliverySettings(
-    ChannelSettings(ledger=ledger), {"bootstrap_servers": bootstrap}, f"{name}.notifications", f"{name}.receipts", name
-)
-Consumer(settings, DeliveryMetrics(CollectorRegistry()), senders={"console": Dies()}).run()
-"""
-
-
-def test_a_consumer_killed_between_sending_and_noting_it_tells_nobody_twice(
-    world: World, make_alert: Any, soon: Soon, tmp_path: Path
-) -> None:
-    told = tmp_path / "told"
-    world.send(make_alert())
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            DIES_WHILE_SENDING,
-            world.bootstrap,
-            world.settings.group,
-            world.settings.channels.ledger,
-            told,
-        ],
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode == -signal.SIGKILL
-    sender = RecordingSender()
-    world.run(sender, ahead=timedelta(minutes=10))  # the dead one's lease is over
-    world.send(make_alert(), make_alert("x2"))
-
-    soon(lambda: len(world.receipts()) == 2)
-
-    assert told.read_text() == "x1\n"
-    assert [message.alert_id for message in sender.accepted] == ["x2"]
-    assert world.receipts() == [("x1", "unknown", "provider_lost"), ("x2", "delivered", None)]
-    ledger = Ledger(world.settings.channels.ledger)
-    assert ledger.conservation().holds
-    ledger.close()
