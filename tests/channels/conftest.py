@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,13 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from channels import ChannelSettings, Consumer, ConsumerError, DeliveryMetrics, DeliverySettings, Ledger, LedgerError
 from channels.senders import Sender
-from channels.senders.apprise_url import check_url
 from detectors.alerts import Alert, AlertState, DetectorVersion
 from detectors.codec import decode_receipt, encode, encode_key
-
-with warnings.catch_warnings():  # some of Apprise's services, all of them read at once, use what Python 3.11 deprecates
-    warnings.simplefilter("ignore", DeprecationWarning)
-    check_url("json://localhost")
 
 T = TypeVar("T")
 PARTITIONS = 3
