@@ -143,7 +143,7 @@ class SuspiciousCharge:
         self._population: dict[str, AmountHabit] = {}
         self._surplus_tail = UpperTail(1.5, 500)
         self._velocity_tail = UpperTail(0.6, 500)
-        self._sum_tail = UpperTail(1.0, 1000)
+        self._sum_tail = UpperTail(1.4, 1000)  # of several surprises: less rare than one that large
         self._broken = {name: stats.EWMean(_FADING) for name in ("merchant", "category", "country", "channel")}
         for mean in self._broken.values():
             mean.update(_RARE_AT_FIRST)

@@ -8,6 +8,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 topics_app = typer.Typer(help="Create or check the topics.", no_args_is_help=True)
-schemas_app = typer.Typer(help="Write or check the JSON Schemas of the messages.", no_args_is_help=True)
+schemas_app = typer.Typer(help="Write the JSON Schemas of the messages.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
 
@@ -66,6 +67,22 @@ ConfigOption = Annotated[
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
 LogOption = Annotated[LogForm, typer.Option("--log-format", "-o", help="How to log, on standard error.")]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        screen.print(f"foretell {version('foretell')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Tells a customer what they would otherwise have had to call about."""
 
 
 def main() -> None:

@@ -153,6 +153,22 @@ def test_a_worker_that_starts_again_repeats_its_alerts_and_nobody_is_told_twice(
     assert pipeline.scrape("stream")["foretell_events_applied_total"] == 2
 
 
+def test_a_second_worker_takes_over_from_one_that_is_killed(pipeline: Any, eventually: Eventually) -> None:
+    first, _ = pipeline.start("stream"), pipeline.start("stream")
+    pipeline.start("deliver")
+    before, after = {f"a{number}" for number in range(12)}, {f"b{number}" for number in range(12)}
+    for account in sorted(before):
+        pass_the_limit(pipeline, account)
+    eventually(lambda: {message["account"] for message in pipeline.messages()} == before)
+
+    first.kill()
+    for account in sorted(after):
+        pass_the_limit(pipeline, account)
+
+    eventually(lambda: {message["account"] for message in pipeline.messages()} == before | after, seconds=120)
+    assert len(pipeline.messages()) == 24
+
+
 def test_both_processes_end_on_sigterm_without_complaint(pipeline: Any, eventually: Eventually) -> None:
     processes = [pipeline.start(command) for command in ("stream", "deliver")]
     for command in ("stream", "deliver"):
