@@ -328,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = ("spikes", "water", "limits", "charges", "cost")
     parser.add_argument("--only", choices=parts, nargs="+", default=parts, help="which parts")
     options = parser.parse_args(arguments)
-    if not options.data.is_dir():
+    if set(options.only) != {"water"} and not options.data.is_dir():
         print(f"no folder {options.data}; give the one with homes_hourly.parquet as --data", file=sys.stderr)
         return 2
     todo: dict[str, Callable[[], None]] = {

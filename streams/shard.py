@@ -15,6 +15,7 @@ from detectors.codec import Reader, Rejected, encode, encode_key
 from detectors.dead_letter import dead_letter_headers, dead_letter_topic
 from detectors.engine import Engine, Origin
 
+from .publisher import Outgoing
 from .transport import Batch
 
 Record: TypeAlias = ConsumerRecord  # bytes to bytes; aiokafka has no types
@@ -22,17 +23,6 @@ Record: TypeAlias = ConsumerRecord  # bytes to bytes; aiokafka has no types
 
 class ChainBrokenError(Exception):
     """A batch does not begin where the last one ended: events were lost on the way to the engine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A record to publish; without a partition its key decides."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-    partition: int | None = None
 
 
 @dataclass(slots=True)

@@ -12,16 +12,14 @@ from typing import Any
 
 import faust
 import structlog
-import tenacity
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from detectors.engine import Engine
 
 from .metrics import StreamMetrics
+from .publisher import Publisher
 from .settings import StreamSettings
-from .shard import ChainBrokenError, Outgoing, Shard
+from .shard import ChainBrokenError, Shard
 from .topics import readers
 from .transport import Batch, BatchApp
 
@@ -51,7 +49,7 @@ class StreamWorker:
         self._lag = 0
         self._progress = time.monotonic()
         self._is_assigned = False
-        self._producer: AIOKafkaProducer | None = None
+        self._publisher = Publisher(settings.kafka)
         self.app = self._create_app()
 
     def run(self) -> None:
@@ -136,7 +134,7 @@ class StreamWorker:
         )
         app.positions = self
         app.agent(app.batches(*self._readers), name="engine")(self._read)
-        app.task(self._open_producer)
+        app.task(self._publisher.open)
         app.task(self._look)
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         app.on_before_shutdown.connect(self._on_shutdown, weak=False)
@@ -160,7 +158,7 @@ class StreamWorker:
         began = time.perf_counter()
         outcome = shard.take(batch)
         if outcome.outgoing:
-            await self._publish(outcome.outgoing)
+            await self._publisher.publish(outcome.outgoing)
         topic = batch.tp.topic
         self._committable[batch.tp] = shard.positions[topic]
         if shard.positions[topic] >= self._catching_up.get(batch.tp, 0):
@@ -179,32 +177,6 @@ class StreamWorker:
         metrics.batch_records.observe(len(batch.records))
         metrics.batch_seconds.observe(time.perf_counter() - began)
         metrics.event_lag.observe(max(0.0, time.time() - batch.records[0].timestamp / 1000))
-
-    async def _publish(self, outgoing: list[Outgoing]) -> None:
-        """Return when all of it is acknowledged. A broker that is away is waited for: ids repeat, so sending again is safe."""
-        producer = await self._open_producer()
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, KafkaError) and error.retriable),
-            wait=tenacity.wait_exponential(max=10),
-            before_sleep=lambda state: log.warning("publishing_waits_for_kafka", attempt=state.attempt_number),
-        )
-        async for attempt in retrying:
-            with attempt:
-                futures = [
-                    await producer.send(
-                        each.topic, each.value, each.key, partition=each.partition, headers=each.headers
-                    )
-                    for each in outgoing
-                ]
-                await asyncio.gather(*futures)
-
-    async def _open_producer(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            self._producer = AIOKafkaProducer(
-                **self._settings.kafka.client_options(), enable_idempotence=True, linger_ms=2, request_timeout_ms=30_000
-            )
-            await self._producer.start()
-        return self._producer
 
     async def _look(self) -> None:
         """Keep the lag and the number of accounts where Prometheus and `/healthz` can see them."""
@@ -236,8 +208,7 @@ class StreamWorker:
         self._metrics.lag.clear()  # whoever has the partitions now shows their lag
 
     async def _on_shutdown(self, *_: Any, **__: Any) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
+        await self._publisher.close()
 
 
 def _credentials(settings: StreamSettings) -> Any:

@@ -25,7 +25,7 @@ def commands() -> list[str]:
 
 def test_each_make_target_of_the_readme_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"make ([a-z-]+)", README))
+    named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", README))
 
     assert {"demo", "test", "check"} <= named <= targets
 
