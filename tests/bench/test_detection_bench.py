@@ -11,7 +11,7 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, ROOT / "bench" / "detection.py", *arguments]
+    call = [sys.executable, str(ROOT / "bench" / "detection.py"), *arguments]
     return subprocess.run(call, capture_output=True, text=True, timeout=240, check=False)
 
 
