@@ -25,7 +25,6 @@ from .profile import AccountFacts
 _HOUR = timedelta(hours=1)
 _HOURS_A_MONTH = 720
 _MOST_METERS = 32
-_LONG_GAP_HOURS = 24 * 7
 _USEFUL = timedelta(hours=24)
 _OVER_AT = 0.5  # an episode ends when the score has fallen so far below the line
 _CALM_HOURS = 6  # and has stayed there for so long
@@ -42,7 +41,7 @@ class UsageSpikeSettings(DetectorSettings):
 
     Attributes:
         odd_hours_a_month: how many hours of a month may be over the line on an account with nothing wrong, for each meter.
-            They come in runs, and a run is one alert: on real homes 1.0 made a third of a false alert a month.
+            They come in runs, and a run is one alert; `make bench` shows what that makes on real homes.
         warm_up_hours: hours learned before the account's own habit may ring.
         least_share: what was used must exceed what is usual by this share of it.
         least_extra: and by so much, in the meter's unit; meters that are not named have no such floor.
@@ -243,8 +242,10 @@ class UsageSpike:
         """Return the score and the window that says most."""
         pool = self._pool(meter)
         oddness, window = _oddness(pool, errors)
-        above = max(0.0, oddness - _HABITUATED_SHARE * metered.habituation)
-        return pool.oddness.decades(above) / self._line_decades, window
+        return self._score_of(pool, _above_habituation(oddness, metered)), window
+
+    def _score_of(self, pool: _Pool, above: float) -> float:
+        return pool.oddness.decades(above) / self._line_decades
 
     def _is_large(self, meter: str, deviation: Deviation, window: int) -> bool:
         extra, usual = deviation.seen[window] - deviation.usual[window], deviation.usual[window]
@@ -253,10 +254,10 @@ class UsageSpike:
     def _close(self, metered: _Metered, hour: _Hour, pool: _Pool, now: _Hour) -> None:
         errors = metered.habit.errors(hour.on_the_wall, hour.is_weekend, metered.usage)
         oddness, _ = _oddness(pool, errors)
-        above = max(0.0, oddness - _HABITUATED_SHARE * metered.habituation)
+        above = _above_habituation(oddness, metered)
         if metered.habit.hours >= self._settings.warm_up_hours:
-            score = pool.oddness.decades(above) / self._line_decades
-            metered.calm_hours = metered.calm_hours + 1 if score < _OVER_AT else 0
+            is_calm = self._score_of(pool, above) < _OVER_AT
+            metered.calm_hours = metered.calm_hours + 1 if is_calm else 0
             if not metered.episode:  # a spike that goes on for days is one rarity, not a hundred
                 for tail, error in zip(pool.errors, errors, strict=True):
                     tail.learn_one(error)
@@ -267,7 +268,7 @@ class UsageSpike:
         metered.habit.learn_one(hour.on_the_wall, hour.is_weekend, metered.usage)
         gap = now.number - hour.number - 1
         if gap > 0:
-            metered.habit.skip(min(gap, _LONG_GAP_HOURS))
+            metered.habit.skip(gap)
             metered.calm_hours += gap
         metered.hour, metered.usage, metered.learned_until = None, 0.0, hour.number + 1
 
@@ -358,6 +359,11 @@ def _oddness(pool: _Pool, errors: tuple[float, ...]) -> tuple[float, int]:
         if decades > most:
             most, window = decades, number
     return sqrt(total / len(errors)), window
+
+
+def _above_habituation(oddness: float, metered: _Metered) -> float:
+    """Return how much odder this is than the account has been for days."""
+    return max(0.0, oddness - _HABITUATED_SHARE * metered.habituation)
 
 
 def _hour_at(moment: datetime, zone: ZoneInfo) -> _Hour:

@@ -98,7 +98,7 @@ class LocalBroker:
     ) -> None:
         self._temporary = TemporaryDirectory(prefix="foretell-kafka-") if data_path is None else None
         self.data_path = Path(self._temporary.name if self._temporary else data_path or ".").absolute()
-        free_port, self._controller_port = _free_ports(2)
+        free_port, self._controller_port = free_ports(2)
         self.port = port or free_port
         self._settings = settings or {}
         self._start_timeout_seconds = start_timeout_seconds
@@ -288,8 +288,16 @@ def _java_version(program: str) -> int:
     return int(version[1]) if version else 0
 
 
-def _free_ports(count: int) -> list[int]:
-    return list(islice(filter(_is_free, random.sample(_PORTS, len(_PORTS))), count))
+def free_ports(count: int) -> list[int]:
+    """Return different ports of this machine on which nobody listens.
+
+    Raises:
+        BrokerError: there are not so many.
+    """
+    found = list(islice(filter(_is_free, random.sample(_PORTS, len(_PORTS))), count))
+    if len(found) < count:
+        raise BrokerError(f"no {count} free ports between {_PORTS.start} and {_PORTS.stop}; end what listens there")
+    return found
 
 
 def _is_free(port: int) -> bool:

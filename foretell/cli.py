@@ -43,14 +43,7 @@ EXIT_MISUSED = 2
 
 
 class Output(StrEnum):
-    """How a command prints."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class LogForm(StrEnum):
-    """How a process logs."""
+    """How a command prints, or a process logs."""
 
     TEXT = "text"
     JSON = "json"
@@ -66,7 +59,7 @@ ConfigOption = Annotated[
     ),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
-LogOption = Annotated[LogForm, typer.Option("--log-format", "-o", help="How to log, on standard error.")]
+LogOption = Annotated[Output, typer.Option("--log-format", "-o", help="How to log, on standard error.")]
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -181,7 +174,7 @@ def topics_check(config: ConfigOption = None, output: OutputOption = Output.TEXT
 
 
 @app.command(epilog="Example: `foretell stream --config foretell.yaml`")
-def stream(config: ConfigOption = None, log_format: LogOption = LogForm.TEXT) -> None:
+def stream(config: ConfigOption = None, log_format: LogOption = Output.TEXT) -> None:
     """Run the stream worker: events in, alerts out. SIGTERM ends it after the batch in hand."""
     configure_logs(log_format.value)
     loaded = load_config(config)
@@ -199,7 +192,7 @@ def stream(config: ConfigOption = None, log_format: LogOption = LogForm.TEXT) ->
 
 
 @app.command(epilog="Example: `FORETELL_KAFKA__BOOTSTRAP=kafka:9092 foretell deliver --config foretell.yaml`")
-def deliver(config: ConfigOption = None, log_format: LogOption = LogForm.TEXT) -> None:
+def deliver(config: ConfigOption = None, log_format: LogOption = Output.TEXT) -> None:
     """Run the channel consumer: alerts in, messages to people, receipts out."""
     configure_logs(log_format.value)
     loaded = load_config(config)

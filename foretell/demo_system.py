@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import sys
 import time
 import urllib.error
@@ -20,7 +18,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from streams import topics
 
-from .broker import LocalBroker
+from .broker import LocalBroker, free_ports
 from .config import Config, load_config
 from .processes import ChildProcess, Children
 from .scenarios import METERS, PLANS
@@ -30,7 +28,6 @@ _PARTITIONS = 4
 _READY_WITHIN_SECONDS = 60.0
 _LOOK_AGAIN_SECONDS = 0.1
 _ASKED_WITHIN_SECONDS = 2.0
-_PORTS = range(20_000, 32_000)  # below those that systems give to outgoing connections
 
 
 class DemoError(Exception):
@@ -173,7 +170,7 @@ class DemoSystem:
         return {**ours, "TMPDIR": str(self.folder)}
 
     def _configuration(self, bootstrap: str) -> str:
-        stream_port, deliver_port = _free_ports(2)
+        stream_port, deliver_port = free_ports(2)
         sections: dict[str, Any] = {
             "kafka": {"bootstrap": bootstrap, "group": "demo"},
             "topics": {"partitions": _PARTITIONS},
@@ -201,17 +198,3 @@ def answer(url: str) -> str | None:
 
 def _answers(url: str) -> bool:
     return answer(url) is not None
-
-
-def _free_ports(count: int) -> list[int]:
-    found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe:
-            try:
-                probe.bind((_HOST, port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise DemoError(f"no free port between {_PORTS.start} and {_PORTS.stop}")

@@ -85,8 +85,9 @@ class Shard:
             outcome.rejects["detector_failed"] += 1
             outcome.outgoing.append(_dead_letter(record, Rejected("detector_failed", traceback.format_exc(limit=-6))))
         else:
-            outcome.repeated += self.engine.repeated - repeated
-            outcome.applied += 1 - (self.engine.repeated - repeated)
+            was_repeated = self.engine.repeated - repeated
+            outcome.repeated += was_repeated
+            outcome.applied += 1 - was_repeated
             for alert in alerts:
                 value, headers = encode(alert)
                 outcome.alerts.append(alert)
