@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import orjson
 from pydantic import ConfigDict, ValidationError
 
 from .alerts import Alert, AnswerGiven, Receipt
+from .bulletins import BULLETINS, Bulletin
 from .events import AccountClosed, AccountUpdated, ChargePosted, UsageRecorded
-from .message import ENVELOPE_FIELDS, Message, Payload
+from .message import ENVELOPE_FIELDS, Envelope, Message, Payload
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M", bound=Envelope)
+Event: TypeAlias = Message | Bulletin
 Headers = Sequence[tuple[str, bytes]]
 RejectReason = Literal[
     "empty",
@@ -27,16 +30,29 @@ RejectReason = Literal[
     "unit_mismatch",
     "from_the_future",
     "detector_failed",
+    "alert_too_large",
+    "killed_the_worker",
 ]
 
 LARGEST_EVENT_BYTES = 1 << 20
 EVENT_TYPES: dict[str, type[Message]] = {
     message.type_name: message for message in (UsageRecorded, ChargePosted, AccountUpdated, AccountClosed, AnswerGiven)
 }
+BULLETIN_TYPES: dict[str, type[Bulletin]] = {bulletin.type_name: bulletin for bulletin in BULLETINS}
 
 _STRUCTURED = "application/cloudevents+json"
 _EXCERPT = 80
-_ATTRIBUTES = {"id": "id", "source": "source", "time": "time", "subject": "account"}
+_ENVELOPE = {"id": "id", "source": "source", "time": "time"}
+_ATTRIBUTES = _ENVELOPE | {"subject": Message.subject_field}
+_READABLE: dict[str, tuple[type[Event], dict[str, str]]] = {
+    name: (model, _ATTRIBUTES if issubclass(model, Message) else _ENVELOPE | {"subject": model.subject_field})
+    for name, model in (EVENT_TYPES | BULLETIN_TYPES).items()
+}
+_LARGEST_ENVELOPE_BYTES = 4096
+LARGEST_SENT_BYTES = LARGEST_EVENT_BYTES - _LARGEST_ENVELOPE_BYTES
+"""A broker's default limit is that of the largest event with its headers and batch."""
+
+_MOST_AHEAD_SECONDS = 24 * 3600.0  # clocks differ, and some meters name the end of their period
 
 
 class Rejected(Exception):  # noqa: N818 - it names what becomes of the event, as the dead-letter topic does
@@ -104,7 +120,7 @@ class Reader:
     fields: Mapping[str, Source] = field(default_factory=dict)
     source: str = "plain"
 
-    def read(self, value: bytes | None, headers: Headers = (), position: str | None = None) -> Message:
+    def read(self, value: bytes | None, headers: Headers = (), position: str | None = None) -> Event:
         """Return the event in a record.
 
         Args:
@@ -116,40 +132,63 @@ class Reader:
             Rejected: the record cannot be used, and why.
         """
         body = _parse(value)
-        attributes = {name: text for name, text in headers if name.startswith("ce_")} if headers else None
-        if attributes:
-            type_name, fields = self._binary(attributes, body)
+        texts = (
+            {name[3:]: text.decode("utf-8", "replace") for name, text in headers if name.startswith("ce_") and text}
+            if headers
+            else None
+        )
+        if texts:
+            model, attributes = self._known(texts.get("type"))
+            fields = body | {ours: texts[name] for name, ours in attributes.items() if name in texts}
         elif "specversion" in body or _content_type(headers).startswith(_STRUCTURED):
-            type_name, fields = self._structured(body)
+            data = body.get("data")
+            if not isinstance(data, dict):
+                raise Rejected("invalid", f"data: expected a JSON object, got {_excerpt(data)}")
+            model, attributes = self._known(body.get("type"))
+            fields = data | {ours: body[name] for name, ours in attributes.items() if name in body}
         else:
-            type_name, fields = self._plain(body, position)
-        if type_name is None:
-            raise Rejected("no_type", f"the event names no type; this topic carries {_either(self.types)}")
-        model = EVENT_TYPES.get(type_name) if type_name in self.types else None
-        if model is None:
-            raise Rejected(
-                "unknown_type", f"type {_excerpt(type_name)} is not read here; expected {_either(self.types)}"
-            )
+            fields = self._plain(body, position)
+            only = self.types[0] if len(self.types) == 1 else None
+            model, _ = self._known(fields.get("type", only))
         return build(model, fields)
 
-    def _binary(self, attributes: Mapping[str, bytes], body: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        texts = {name.removeprefix("ce_"): text.decode("utf-8", "replace") for name, text in attributes.items()}
-        return texts.get("type"), body | {ours: texts[name] for name, ours in _ATTRIBUTES.items() if name in texts}
+    def _known(self, type_name: Any) -> tuple[type[Event], dict[str, str]]:
+        if type_name is None:
+            raise Rejected("no_type", f"the event names no type; this topic carries {_either(self.types)}")
+        if type_name in self.types:
+            found = _READABLE.get(type_name)
+            if found is not None:
+                return found
+        raise Rejected("unknown_type", f"type {_excerpt(type_name)} is not read here; expected {_either(self.types)}")
 
-    def _structured(self, body: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        data = body.get("data")
-        if not isinstance(data, dict):
-            raise Rejected("invalid", f"data: expected a JSON object, got {_excerpt(data)}")
-        return body.get("type"), data | {ours: body[name] for name, ours in _ATTRIBUTES.items() if name in body}
-
-    def _plain(self, body: dict[str, Any], position: str | None) -> tuple[Any, dict[str, Any]]:
+    def _plain(self, body: dict[str, Any], position: str | None) -> dict[str, Any]:
         fields = {"source": self.source} | body
         for name, source in self.fields.items():
             _put(fields, name, source.take(body))
         if self.fields and "id" not in fields and position is not None:
             fields["id"] = position
-        only = self.types[0] if len(self.types) == 1 else None
-        return fields.get("type", only), fields
+        return fields
+
+
+def refuse_future(moment: datetime, timestamp_ms: int) -> None:
+    """Return if an event's time had come when its record was sent, a day more or less.
+
+    A time ahead of that would end hours, days, cycles and incidents that are not over: whatever came after it would be late.
+
+    Args:
+        moment: the event's time.
+        timestamp_ms: the record's; negative where it has none, as those of very old clients.
+
+    Raises:
+        Rejected: it is ahead.
+    """
+    ahead = moment.timestamp() - timestamp_ms / 1000
+    if ahead > _MOST_AHEAD_SECONDS and timestamp_ms >= 0:
+        raise Rejected(
+            "from_the_future",
+            f"the event's time is {moment.isoformat()}, {ahead / 3600:.0f} hours after it was sent; "
+            "expected a time that has come; check the sender's clock and the unit of its times",
+        )
 
 
 def build(model: type[M], fields: Mapping[str, Any]) -> M:
@@ -164,18 +203,17 @@ def build(model: type[M], fields: Mapping[str, Any]) -> M:
         raise Rejected("invalid", _explain(error)) from None
 
 
-def encode(message: Message) -> tuple[bytes, list[tuple[str, bytes]]]:
+def encode(message: Envelope) -> tuple[bytes, list[tuple[str, bytes]]]:
     """Return a record's value and headers: a CloudEvent in structured mode."""
     whole = message.model_dump(mode="json", by_alias=True, exclude_none=True)
     envelope = message.envelope() | {"time": whole["time"]}
     data = {name: value for name, value in whole.items() if name not in ENVELOPE_FIELDS}
-    data["account"] = message.account
     return orjson.dumps(envelope | {"data": data}), [("content-type", _STRUCTURED.encode())]
 
 
-def encode_key(account: str) -> bytes:
-    """Return the Kafka key of everything about `account`."""
-    return account.encode()
+def encode_key(about: str) -> bytes:
+    """Return the Kafka key of everything about an account, or an incident."""
+    return about.encode()
 
 
 def decode_alert(value: bytes | None) -> Alert:
@@ -231,7 +269,10 @@ def _put(fields: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _content_type(headers: Headers) -> str:
-    return next((text.decode("latin-1").lower() for name, text in headers if name.lower() == "content-type"), "")
+    # a header's value may be null on the wire
+    return next(
+        (text.decode("latin-1").lower() for name, text in headers if text and name.lower() == "content-type"), ""
+    )
 
 
 def _either(names: Iterable[str]) -> str:

@@ -31,19 +31,26 @@ class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Message(Payload):
+class Envelope(Payload):
     """A CloudEvents 1.0 event: the envelope's attributes, beside them the fields of its data.
 
     Attributes:
         type_name: the CloudEvents `type`, chosen by us and never taken from a module path.
+        subject_field: the field that travels as the CloudEvents `subject` and is the record's key.
     """
 
     type_name: ClassVar[str]
+    subject_field: ClassVar[str]
 
     id: Name
     source: Name
     time: AwareDatetime
-    account: Name
+
+    @property
+    def about(self) -> str:
+        """The account, the incident, the merchant that it is about."""
+        about: str = getattr(self, self.subject_field)
+        return about
 
     def envelope(self) -> dict[str, Any]:
         """Return the CloudEvents attributes, without the data."""
@@ -52,11 +59,19 @@ class Message(Payload):
             "id": self.id,
             "source": self.source,
             "type": self.type_name,
-            "subject": self.account,
+            "subject": self.about,
             "time": self.time,
             "datacontenttype": "application/json",
         }
 
 
-ENVELOPE_FIELDS = frozenset(Message.model_fields)
-"""Fields that travel as CloudEvents attributes; everything else is data."""
+class Message(Envelope):
+    """An event about one account."""
+
+    subject_field = "account"
+
+    account: Name
+
+
+ENVELOPE_FIELDS = frozenset(Envelope.model_fields)
+"""Fields that travel as CloudEvents attributes alone; what an event is about stands in its data too."""

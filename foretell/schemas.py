@@ -9,22 +9,31 @@ from typing import Any
 import orjson
 
 from detectors.alerts import Alert, AnswerGiven, Receipt
+from detectors.bulletins import REPORTED
 from detectors.events import AccountClosed, AccountUpdated, ChargePosted, UsageRecorded
-from detectors.message import ENVELOPE_FIELDS, Message
+from detectors.message import ENVELOPE_FIELDS, Envelope
 
-INCOMING: tuple[type[Message], ...] = (UsageRecorded, ChargePosted, AccountUpdated, AccountClosed, AnswerGiven)
-OUTGOING: tuple[type[Message], ...] = (Alert, Receipt)
+INCOMING: tuple[type[Envelope], ...] = (
+    UsageRecorded,
+    ChargePosted,
+    AccountUpdated,
+    AccountClosed,
+    AnswerGiven,
+    *REPORTED,
+)
+OUTGOING: tuple[type[Envelope], ...] = (Alert, Receipt)
 DIRECTORY = Path("docs/schemas")
-_NAMES: dict[type[Message], str] = {Alert: "alert", Receipt: "receipt"}
+_NAMES: dict[type[Envelope], str] = {Alert: "alert", Receipt: "receipt"}
 
 
-def schema_of(message: type[Message]) -> dict[str, Any]:
+def schema_of(message: type[Envelope]) -> dict[str, Any]:
     """Return the JSON Schema of the message's CloudEvents `data`; the envelope is CloudEvents' own."""
     mode: Any = "serialization" if message in OUTGOING else "validation"
     schema = message.model_json_schema(mode=mode, by_alias=True)
-    for name in ENVELOPE_FIELDS - {"account"}:
+    for name in ENVELOPE_FIELDS:
         schema["properties"].pop(name)
-    required = [name for name in schema.get("required", []) if name not in ENVELOPE_FIELDS]
+    by_envelope = ENVELOPE_FIELDS | {message.subject_field}  # the subject says what it is about
+    required = [name for name in schema.get("required", []) if name not in by_envelope]
     schema["required"] = required
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

@@ -1,7 +1,7 @@
 """Bytes to message and back, and what cannot be read."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.alerts import Alert, AnswerGiven, DetectorVersion, Evidence, Harm, Option, Question, Reason, Receipt
+from detectors.bulletins import (
+    Bulletin,
+    IncidentReported,
+    IncidentResolved,
+    IncidentUpdated,
+    MerchantDenied,
+    NoticePublished,
+)
 from detectors.codec import (
+    BULLETIN_TYPES,
     EVENT_TYPES,
     LARGEST_EVENT_BYTES,
     Headers,
@@ -22,12 +31,14 @@ from detectors.codec import (
     decode_receipt,
     encode,
     encode_key,
+    refuse_future,
 )
 from detectors.events import AccountClosed, AccountUpdated, ChargePosted, UsageRecorded
-from detectors.message import Message
+from detectors.message import Envelope, Message
 
 USAGE = Reader(("usage.recorded",))
-EVERYTHING = Reader(tuple(EVENT_TYPES))
+EVERYTHING = Reader((*EVENT_TYPES, *BULLETIN_TYPES))
+NOON_MS = 1_772_366_400_000
 PLAIN = {
     "id": "u1",
     "source": "/meters",
@@ -54,6 +65,11 @@ def fields(**own: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 def made(model: type[Message], **own: st.SearchStrategy[Any]) -> st.SearchStrategy[Message]:
     return fields(**own).map(model.model_validate)
+
+
+def bulletin(model: type[Bulletin], **own: st.SearchStrategy[Any]) -> st.SearchStrategy[Bulletin]:
+    envelope = {"id": names, "source": names, "time": times}
+    return st.fixed_dictionaries(envelope | own).map(model.model_validate)
 
 
 usages = made(
@@ -109,7 +125,36 @@ answers = made(
     channel=st.none() | names,
     at=times,
 )
-events = st.one_of(usages, charges, updates, closings, answers)
+incident_facts: dict[str, st.SearchStrategy[Any]] = {
+    "incident": names,
+    "accounts": st.none() | st.lists(names, max_size=2),
+    "component": st.none() | names,
+    "started_at": st.none() | times,
+    "expected_end": st.none() | times,
+    "planned": st.none() | st.booleans(),
+}
+reports = bulletin(IncidentReported, **incident_facts, service=names, areas=st.lists(names, min_size=1, max_size=2))
+changes = st.one_of(
+    [
+        bulletin(model, **incident_facts, service=st.none() | names, areas=st.none() | st.lists(names, max_size=2))
+        for model in (IncidentUpdated, IncidentResolved)
+    ]
+)
+notices = bulletin(
+    NoticePublished,
+    notice=names,
+    audience=st.dictionaries(st.sampled_from(["segment", "did"]), st.lists(names, max_size=2), max_size=2),
+    template=names,
+    facts=st.dictionaries(names, texts | st.integers(-(2**53), 2**53) | st.booleans() | shares, max_size=3),
+    spread_over=st.none() | st.timedeltas(timedelta(), timedelta(days=30)),
+    legal=st.booleans(),
+    places=st.lists(
+        st.fixed_dictionaries({"name": names, "lat": st.floats(-90, 90), "lon": shares, "within_m": st.floats(1, 1e6)}),
+        max_size=2,
+    ),
+)
+denials = bulletin(MerchantDenied, merchant=names)
+events = st.one_of(usages, charges, updates, closings, answers, reports, changes, notices, denials)
 alerts = st.builds(
     Alert,
     id=names,
@@ -153,7 +198,7 @@ receipts = st.builds(
 )
 
 
-def outcome(read: Callable[..., Message], *record: Any) -> Message | Rejected:
+def outcome(read: Callable[..., Envelope], *record: Any) -> Envelope | Rejected:
     try:
         return read(*record)
     except Rejected as rejected:
@@ -167,7 +212,7 @@ def rejection(reader: Reader, value: bytes | None, headers: Headers = ()) -> Rej
 
 
 @given(event=events)
-def test_every_event_survives_the_wire(event: Message) -> None:
+def test_every_event_survives_the_wire(event: Message | Bulletin) -> None:
     value, headers = encode(event)
 
     assert EVERYTHING.read(value, headers) == event
@@ -186,7 +231,7 @@ def test_every_receipt_survives_the_wire(receipt: Receipt) -> None:
 @given(value=st.binary(max_size=200))
 def test_arbitrary_bytes_give_a_message_or_a_reject(value: bytes) -> None:
     for read in (EVERYTHING.read, USAGE.read, decode_alert, decode_receipt):
-        assert isinstance(outcome(read, value), Message | Rejected)
+        assert isinstance(outcome(read, value), Envelope | Rejected)
 
 
 json_values = st.recursive(
@@ -209,7 +254,7 @@ def test_arbitrary_fields_give_a_message_or_a_reject(body: dict[str, Any], kept:
     value = orjson.dumps({name: PLAIN[name] for name in sorted(kept)} | body)
 
     for reader in (EVERYTHING, Reader(("usage.recorded",), {"meter": Source(path="$.data.meter", times=Decimal(2))})):
-        assert isinstance(outcome(reader.read, value, headers, "usage-0-1"), Message | Rejected)
+        assert isinstance(outcome(reader.read, value, headers, "usage-0-1"), Envelope | Rejected)
 
 
 def test_a_structured_cloud_event_is_read() -> None:
@@ -244,6 +289,12 @@ def test_a_binary_cloud_event_is_read() -> None:
     assert event == UsageRecorded.model_validate(PLAIN)
 
 
+def test_headers_without_a_value_say_nothing() -> None:
+    headers: Any = [("ce_type", None), ("content-type", None), ("Content-Type", b"application/json")]
+
+    assert USAGE.read(orjson.dumps(PLAIN), headers) == UsageRecorded.model_validate(PLAIN)
+
+
 def test_plain_json_needs_no_type_on_a_topic_that_carries_one() -> None:
     assert USAGE.read(orjson.dumps(PLAIN)) == UsageRecorded.model_validate(PLAIN)
     assert rejection(EVERYTHING, orjson.dumps(PLAIN)).reason == "no_type"
@@ -263,6 +314,39 @@ def test_plain_json_is_read_through_a_mapping() -> None:
     event = Reader(("usage.recorded",), mapping, source="/meters").read(orjson.dumps(body), (), "usage-0-7")
 
     assert event == UsageRecorded.model_validate(PLAIN | {"id": "usage-0-7"})
+
+
+@pytest.mark.parametrize(
+    ("type_name", "field", "data"),
+    [
+        ("incident.reported", "incident", {"service": "water", "areas": ["north"]}),
+        ("notice.published", "notice", {"template": "works"}),
+        ("merchant.denied", "merchant", {}),
+        ("usage.recorded", "account", {"meter": "data", "quantity": 1, "unit": "GB"}),
+    ],
+)
+def test_the_subject_is_what_the_type_says_it_is_about(type_name: str, field: str, data: dict[str, Any]) -> None:
+    envelope = {"type": type_name, "id": "1", "source": "/ops", "time": PLAIN["time"], "subject": "s-1"}
+    headers = [("ce_specversion", b"1.0"), *((f"ce_{name}", text.encode()) for name, text in envelope.items())]
+
+    structured = EVERYTHING.read(orjson.dumps({"specversion": "1.0", **envelope, "data": data}))
+    binary = EVERYTHING.read(orjson.dumps(data), headers)
+    plain = EVERYTHING.read(orjson.dumps(envelope | data | {field: "s-1"}))
+
+    assert structured == binary == plain
+    assert getattr(structured, field) == structured.about == "s-1"
+    written = orjson.loads(encode(structured)[0])
+    assert written["subject"] == written["data"][field] == "s-1"
+
+
+@pytest.mark.parametrize(("hours_ahead", "timestamp_ms"), [(23, NOON_MS), (-9000, NOON_MS), (9000, -1)])
+def test_a_time_that_may_have_come_is_let_pass(hours_ahead: float, timestamp_ms: int) -> None:
+    refuse_future(datetime.fromtimestamp(NOON_MS / 1000, UTC) + timedelta(hours=hours_ahead), timestamp_ms)
+
+
+def test_a_time_far_ahead_of_its_record_is_refused() -> None:
+    with pytest.raises(Rejected, match=r"from_the_future: .*, 25 hours after it was sent; .* check the sender's clock"):
+        refuse_future(datetime.fromtimestamp(NOON_MS / 1000, UTC) + timedelta(hours=25), NOON_MS)
 
 
 def test_unknown_fields_are_ignored() -> None:
