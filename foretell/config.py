@@ -14,7 +14,14 @@ from detectors.catalogue import CatalogueSettings
 from detectors.engine import EngineSettings
 from detectors.message import Name
 from detectors.plans import Meter, Plan
-from streams.settings import KafkaSettings, StreamSettings, TopicsSettings, WorkerSettings
+from streams.settings import (
+    KafkaSettings,
+    RepartitionSettings,
+    StreamSettings,
+    TopicsSettings,
+    WorkerSettings,
+    refuse_circles,
+)
 
 from .config_file import ConfigFile
 
@@ -43,6 +50,7 @@ class Config(BaseModel):
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     topics: TopicsSettings = Field(default_factory=TopicsSettings)
+    repartition: tuple[RepartitionSettings, ...] = ()
     stream: WorkerSettings = Field(default_factory=WorkerSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     meters: dict[Name, Meter] = Field(default_factory=dict)
@@ -74,9 +82,20 @@ class Config(BaseModel):
                 raise ValueError(f"{place}: no such meter; add it with its unit to `meters`")
         return self
 
+    @model_validator(mode="after")
+    def _repartition_leads_out_of_no_topic_of_ours(self) -> Self:
+        refuse_circles(self.repartition, self.topics)
+        return self
+
     def stream_settings(self) -> StreamSettings:
         """Return what the stream worker needs."""
-        return StreamSettings(kafka=self.kafka, topics=self.topics, worker=self.stream, engine=self.engine_settings())
+        return StreamSettings(
+            kafka=self.kafka,
+            topics=self.topics,
+            repartition=self.repartition,
+            worker=self.stream,
+            engine=self.engine_settings(),
+        )
 
     def engine_settings(self) -> EngineSettings:
         """Return what the alerts depend on."""

@@ -10,22 +10,20 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitedTooLongError
 from contextlib import suppress
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
-from detectors.codec import LARGEST_EVENT_BYTES, Rejected, encode, encode_key
-from detectors.message import Message
+from detectors.codec import LARGEST_SENT_BYTES, Rejected, encode, encode_key
+from detectors.message import Envelope
+from streams.keys import partition_of
 from streams.settings import KafkaSettings, TopicsSettings
-from streams.topics import INPUTS, TopicError, admin, partition_counts, unreachable
+from streams.topics import FED, TopicError, admin, partition_counts, unreachable
 
 _MOST_UNDER_WAY = 20_000
 _BATCH_BYTES = 256 * 1024
-_LARGEST_BYTES = LARGEST_EVENT_BYTES - 4096  # a broker's default limit is that of the event with its envelope and batch
 _LINGER_SECONDS = 0.02
 _CLOSED_WITHIN_SECONDS = 5.0
 
@@ -50,7 +48,7 @@ class _UnderWay(NamedTuple):
 
 
 class EventProducer:
-    """Send events, each to the topic of its type and to the partition of its account.
+    """Send events, each to the topic of its type and to the partition of its account, or incident.
 
     The partition is the one that Kafka's own clients choose (murmur2 of the key), so that what we send meets what
     others send. Batches are built here and handed over whole: 3 us an event, where kafka-python's producer takes 80 and
@@ -59,7 +57,7 @@ class EventProducer:
     Args:
         kafka: where.
         topics: their names.
-        roles: the inputs that events will be sent to.
+        roles: the topics that events will be sent to.
         acknowledged_within_seconds: after this without an answer Kafka is taken for silent.
 
     Attributes:
@@ -111,7 +109,7 @@ class EventProducer:
             self._run(asyncio.wait_for(self._producer.stop(), _CLOSED_WITHIN_SECONDS))
         self._end_loop()
 
-    def send(self, message: Message, called: int = 0) -> None:
+    def send(self, message: Envelope, called: int = 0) -> None:
         """Send one event, soon; wait while too many are under way.
 
         Args:
@@ -123,9 +121,9 @@ class EventProducer:
             UnacknowledgedError: an event was not acknowledged.
         """
         value, headers = encode(message)
-        if len(value) > _LARGEST_BYTES:
-            raise Rejected("too_large", f"the event has {len(value)} bytes; at most {_LARGEST_BYTES} are sent")
-        key, topic = encode_key(message.account), self._topics[message.type_name]
+        if len(value) > LARGEST_SENT_BYTES:
+            raise Rejected("too_large", f"the event has {len(value)} bytes; at most {LARGEST_SENT_BYTES} are sent")
+        key, topic = encode_key(message.about), self._topics[message.type_name]
         place = topic, partition_of(key, self._partitions[topic])
         moment = time.time()
         if not self._open:
@@ -208,28 +206,18 @@ class EventProducer:
         self._loop.close()
 
 
-@lru_cache(maxsize=65536)
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition that Kafka's own clients give a key.
-
-    >>> partition_of(b"a1", 6)
-    5
-    """
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
-
-
 def role_of(type_name: str) -> str:
-    """Return the role of the input topic that carries events of this type.
+    """Return the role of the topic that carries events of this type.
 
     Raises:
         ValueError: none does.
     """
-    for topic in INPUTS:
+    for topic in FED:
         if type_name in topic.types:
             return topic.role
-    known = ", ".join(name for topic in INPUTS for name in topic.types)
+    known = ", ".join(name for topic in FED for name in topic.types)
     raise ValueError(f"no input carries type {type_name!r}; expected one of {known}")
 
 
 def _types_of(role: str) -> tuple[str, ...]:
-    return next(topic.types for topic in INPUTS if topic.role == role)
+    return next(topic.types for topic in FED if topic.role == role)

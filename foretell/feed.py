@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from detectors.codec import EVENT_TYPES, Rejected
-from detectors.message import Message
+from detectors.codec import BULLETIN_TYPES, EVENT_TYPES, Rejected
+from detectors.message import Envelope
 from streams.settings import KafkaSettings, TopicsSettings
 
 from .event_producer import EventProducer, UnacknowledgedError, role_of
@@ -208,7 +208,7 @@ def feed(
     return summary
 
 
-def _sent(row: int, event: Message, producer: EventProducer, pace: Pace, summary: FeedSummary) -> bool:
+def _sent(row: int, event: Envelope, producer: EventProducer, pace: Pace, summary: FeedSummary) -> bool:
     """Send an event when it is its turn; return False if it is one that Kafka would not take."""
     ahead = pace.ahead(event.time)
     if ahead > _WORTH_SLEEPING_SECONDS:
@@ -224,7 +224,7 @@ def _sent(row: int, event: Message, producer: EventProducer, pace: Pace, summary
 
 def _events(
     options: FeedOptions, file: RowFile, mapping: RowMapping, summary: FeedSummary
-) -> Iterator[tuple[int, Message]]:
+) -> Iterator[tuple[int, Envelope]]:
     name = options.file.name
     before: datetime | None = None
     for row in _chosen(options, file.rows(mapping.columns)):
@@ -253,7 +253,7 @@ def _chosen(options: FeedOptions, rows: Iterator[Row]) -> Iterator[Row]:
         yield row
 
 
-def _type(options: FeedOptions) -> tuple[type[Message], str]:
+def _type(options: FeedOptions) -> tuple[type[Envelope], str]:
     try:
         role = role_of(options.type)
     except ValueError as error:
@@ -262,7 +262,7 @@ def _type(options: FeedOptions) -> tuple[type[Message], str]:
         raise FeedError(f"--speed {options.speed:g}: expected seconds of the events' time in one of ours, above 0")
     if options.start < 1 or (options.limit is not None and options.limit < 1):
         raise FeedError("--start and --limit count rows from 1")
-    return EVENT_TYPES[options.type], role
+    return (EVENT_TYPES | BULLETIN_TYPES)[options.type], role
 
 
 def _zone(options: FeedOptions) -> ZoneInfo | None:

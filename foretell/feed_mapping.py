@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from detectors.codec import Rejected, build
-from detectors.message import Message
+from detectors.message import Envelope
 
 from .feed_files import FeedError
 
@@ -75,7 +75,7 @@ class RowMapping:
     """
 
     def __init__(
-        self, model: type[Message], spoken: Sequence[str], columns: Sequence[str], zone: ZoneInfo | None = None
+        self, model: type[Envelope], spoken: Sequence[str], columns: Sequence[str], zone: ZoneInfo | None = None
     ) -> None:
         self._model = model
         self._zone = zone
@@ -94,7 +94,7 @@ class RowMapping:
         """The columns that are read; a dotted one may be a column within another."""
         return [name for each in self._assignments for name in (each.column, each.column.partition(".")[0])]
 
-    def event(self, row: Mapping[str, Any], otherwise: Mapping[str, str]) -> Message:
+    def event(self, row: Mapping[str, Any], otherwise: Mapping[str, str]) -> Envelope:
         """Return the event in a row.
 
         Args:
@@ -171,7 +171,7 @@ class RowMapping:
             )
 
 
-def _fields(model: type[Message]) -> Iterator[tuple[str, bool]]:
+def _fields(model: type[Envelope]) -> Iterator[tuple[str, bool]]:
     """Yield the dotted name of each field, and whether it is text that a table may hold as a number."""
     schema = model.model_json_schema(mode="validation")
     yield from _flattened(schema, schema.get("$defs", {}), "")

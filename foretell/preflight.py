@@ -46,4 +46,4 @@ def require_kafka(config: Config) -> None:
     """
     require_codecs()
     with admin(config.kafka) as client:
-        require(client, config.topics)
+        require(client, config.topics, config.repartition)

@@ -7,13 +7,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from detectors.codec import Source
+from detectors.dead_letter import SUFFIX
 from detectors.engine import EngineSettings
 from detectors.message import Name
 
 TopicName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
+
+
+def _with_texts_as_paths(given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    return {name: {"path": source} if isinstance(source, str) else source for name, source in given.items()}
+
+
+FieldMap = Annotated[dict[Name, Source], BeforeValidator(_with_texts_as_paths)]
 
 
 class KafkaSettings(BaseModel):
@@ -117,14 +127,7 @@ class TopicSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: TopicName | None = None
-    map: dict[Name, Source] = Field(default_factory=dict)
-
-    @field_validator("map", mode="before")
-    @classmethod
-    def _a_text_is_a_path(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {name: {"path": source} if isinstance(source, str) else source for name, source in given.items()}
+    map: FieldMap = Field(default_factory=dict)
 
 
 class TopicsSettings(BaseModel):
@@ -144,37 +147,67 @@ class TopicsSettings(BaseModel):
     charges: TopicSettings = TopicSettings()
     accounts: TopicSettings = TopicSettings()
     answers: TopicSettings = TopicSettings()
+    incidents: TopicSettings = TopicSettings()
+    bulletins: TopicSettings = TopicSettings()
     notifications: TopicSettings = TopicSettings()
     receipts: TopicSettings = TopicSettings()
+    state: TopicSettings = TopicSettings()
 
     def named(self, role: str) -> str:
         """Return the name of the topic with this role."""
         settings: TopicSettings = getattr(self, role)
         return settings.name or f"{self.prefix}.{role}"
 
+    def names(self) -> list[str]:
+        """Return the name of every topic."""
+        return [self.named(role) for role, value in self if isinstance(value, TopicSettings)]
+
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        roles = ("usage", "charges", "accounts", "answers", "notifications", "receipts")
-        _refuse_repeats(self.named(role) for role in roles)
+        _refuse_repeats(self.names())
         return self
 
 
+class RepartitionSettings(BaseModel):
+    """One entry of the `repartition` section: a topic whose key is not the account, written anew with one that is.
+
+    Attributes:
+        origin: the topic to read; it stays as it is.
+        to: the role of the input that its events are written to.
+        map: as in `topics`: field of ours -> a dotted path in the event, or `{path, times}`, or `{value}`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    origin: TopicName = Field(alias="from")
+    to: Literal["accounts", "usage", "charges", "answers"]
+    map: FieldMap = Field(default_factory=dict)
+
+
 class WorkerSettings(BaseModel):
-    """The `stream` section: how the worker reads.
+    """The `stream` section: how the worker reads and what it keeps.
 
     Attributes:
         most_records: records of a partition that are handed over at once.
         session_timeout_seconds: without a heartbeat for so long the worker's partitions go to another.
-        stalled_after_seconds: with lag and without progress for so long `/healthz` fails.
-        commit_interval_seconds: how often the group's offsets are committed, for lag displays.
+        checkpoint_seconds: how often each partition's state is written; what a worker that takes over replays at most.
+        stalled_after_seconds: with lag and without progress for so long `/healthz` fails; after twice that the process ends.
+        memory_mb: of accounts in memory, for each partition; the least recently used are kept on disk beyond it.
+        clock: what timers go by. `records`: the records' timestamps, and the wall clock where none is left to read.
+            `events`: the events' own times, for a replay of history.
+        instance_id: a lasting name of this worker, for a restart without a rebalance (static membership); each worker
+            needs its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     most_records: Annotated[int, Field(ge=1)] = 4000
     session_timeout_seconds: Annotated[float, Field(ge=6)] = 10.0
+    checkpoint_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
     stalled_after_seconds: Annotated[float, Field(gt=0)] = 60.0
-    commit_interval_seconds: Annotated[float, Field(gt=0)] = 2.0
+    memory_mb: Annotated[int, Field(ge=1)] = 512
+    clock: Literal["records", "events"] = "records"
+    instance_id: Name | None = None
 
 
 class StreamSettings(BaseModel):
@@ -184,8 +217,32 @@ class StreamSettings(BaseModel):
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     topics: TopicsSettings = Field(default_factory=TopicsSettings)
+    repartition: tuple[RepartitionSettings, ...] = ()
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
+
+    @model_validator(mode="after")
+    def _repartition_leads_out_of_no_topic_of_ours(self) -> Self:
+        refuse_circles(self.repartition, self.topics)
+        return self
+
+
+def refuse_circles(repartition: Iterable[RepartitionSettings], topics: TopicsSettings) -> None:
+    """Return if each topic to repartition is somebody else's, and named once.
+
+    Raises:
+        ValueError: one is not.
+    """
+    ours, seen = topics.names(), set[str]()
+    for number, entry in enumerate(repartition):
+        if entry.origin.removesuffix(SUFFIX) in ours:
+            raise ValueError(
+                f"repartition.{number}.from: {entry.origin!r} is a topic of ours already; "
+                "name the foreign topic here and none in `topics`"
+            )
+        if entry.origin in seen:
+            raise ValueError(f"repartition.{number}.from: {entry.origin!r} is named twice; keep one")
+        seen.add(entry.origin)
 
 
 def _refuse_repeats(names: Iterable[str]) -> None:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,38 @@ def test_a_key_that_yaml_reads_as_something_else_is_to_be_quoted(tmp_path: Path)
     said = complaint(tmp_path, "meters:\n  on: {unit: GB}\n")
 
     assert said == 'foretell.yaml:2: the key on is no text for YAML; quote it: "on"'
+
+
+def test_what_to_repartition_reaches_the_stream_workers(tmp_path: Path) -> None:
+    path = tmp_path / "foretell.yaml"
+    path.write_text("repartition:\n  - {from: acme.readings, to: usage, map: {account: who, meter: {value: data}}}\n")
+
+    (entry,) = load_config(path, {}).stream_settings().repartition
+
+    assert (entry.origin, entry.to) == ("acme.readings", "usage")
+    assert (entry.map["account"].path, entry.map["meter"].value) == ("who", "data")
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ("{from: foretell.usage, to: usage}", "repartition.0.from: 'foretell.usage' is a topic of ours already"),
+        (
+            "{from: foretell.usage-dlt, to: usage}",
+            "repartition.0.from: 'foretell.usage-dlt' is a topic of ours already",
+        ),
+        ("{from: acme.cdr, to: charges}", "repartition.0.from: 'acme.cdr' is a topic of ours already"),
+        ("{from: a, to: usage}\n  - {from: a, to: charges}", "repartition.1.from: 'a' is named twice; keep one"),
+        ("{from: a, to: bulletins}", "repartition.0.to: Input should be 'accounts', 'usage', 'charges' or 'answers'"),
+        ("{to: usage}", "repartition.0.from is missing; add it"),
+        ("{from: a, to: usage, key: b}", "unknown key 'repartition.0.key'"),
+    ],
+)
+def test_what_cannot_be_repartitioned_is_refused_with_its_line(tmp_path: Path, entries: str, said: str) -> None:
+    text = f"topics:\n  charges: {{name: acme.cdr}}\nrepartition:\n  - {entries}\n"
+
+    assert said in complaint(tmp_path, text)
+    assert re.match(r"foretell\.yaml:[34]: ", complaint(tmp_path, text))
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from kafka.partitioner.default import DefaultPartitioner, murmur2
 
 from detectors.codec import Reader
 from detectors.events import AccountUpdated, ChargePosted, UsageRecorded
-from detectors.message import Message
-from foretell.event_producer import EventProducer, partition_of
+from foretell.event_producer import EventProducer
 from foretell.feed import FeedError, FeedOptions, FeedSummary, Pace, feed
 from foretell.feed_files import open_file
 from foretell.feed_mapping import RowMapping
+from streams.keys import partition_of
 from streams.settings import KafkaSettings, TopicsSettings
 from streams.topics import TopicError, admin, create
 
@@ -139,7 +139,7 @@ def test_a_column_that_carries_our_name_needs_no_mapping_and_a_number_may_be_an_
         {"account": 7, "time": datetime(2026, 3, 1, tzinfo=UTC), "quantity": 2}, {"id": "1", "source": "s"}
     )
 
-    assert event.account == "7"
+    assert event.about == "7"
 
 
 def test_minor_units_become_money_exactly_and_dots_lead_into_a_merchant() -> None:
@@ -346,15 +346,15 @@ def test_what_is_sent_is_read_back_as_it_was_by_the_stream_workers_own_reader(
     summary = feed(options(path, dry_run=False), KafkaSettings(bootstrap=bootstrap), topics)
 
     found = list(records(bootstrap, topics.named("usage")))
-    events: list[Message] = [Reader(("usage.recorded",)).read(record.value, record.headers) for record in found]
+    events = [Reader(("usage.recorded",)).read(record.value, record.headers) for record in found]
     assert summary.sent == len(found) == 5000
     assert {event.id for event in events} == {f"a.parquet:{row}" for row in range(1, 5001)}
-    assert all(record.key.decode() == event.account for record, event in zip(found, events, strict=True))
+    assert all(record.key.decode() == event.about for record, event in zip(found, events, strict=True))
     assert all(record.partition == partition_of(record.key, 4) for record in found)
     assert Counter(record.partition for record in found).keys() == {0, 1, 2, 3}
     by_account: dict[str, list[int]] = {}
     for event in events:
-        by_account.setdefault(event.account, []).append(int(event.id.partition(":")[2]))
+        by_account.setdefault(event.about, []).append(int(event.id.partition(":")[2]))
     assert all(rows == sorted(rows) for rows in by_account.values())
 
 
@@ -376,6 +376,18 @@ def test_the_type_picks_the_topic(tmp_path: Path, bootstrap: str, topics: Topics
 
     assert summary.topic == topics.named("accounts")
     assert len(list(records(bootstrap, summary.topic))) == 1
+
+
+def test_incidents_are_fed_with_the_incident_as_key(tmp_path: Path, bootstrap: str, topics: TopicsSettings) -> None:
+    rows = [{"incident": f"i{number}", "time": "2026-03-01T00:00:00Z", "areas": ["north"]} for number in range(20)]
+    chosen = FeedOptions(file=write(tmp_path / "a.jsonl", rows), type="incident.reported", mapping=("service:=water",))
+
+    summary = feed(chosen, KafkaSettings(bootstrap=bootstrap), topics)
+
+    found = list(records(bootstrap, summary.topic))
+    assert summary.topic == topics.named("incidents")
+    assert {record.key for record in found} == {f"i{number}".encode() for number in range(20)}
+    assert all(record.partition == partition_of(record.key, 4) for record in found)
 
 
 def test_an_event_as_large_as_kafka_takes_is_sent_and_a_larger_one_is_refused(
