@@ -145,8 +145,8 @@ def topics_create(config: ConfigOption = None, output: OutputOption = Output.TEX
 
     loaded = load_config(config)
     with topics.admin(loaded.kafka) as client:
-        done = topics.create(client, loaded.topics)
-        topics.require(client, loaded.topics)
+        done = topics.create(client, loaded.topics, loaded.repartition)
+        topics.require(client, loaded.topics, loaded.repartition)
     if output is Output.JSON:
         _print_json(done)
         return
@@ -158,12 +158,14 @@ def topics_create(config: ConfigOption = None, output: OutputOption = Output.TEX
 
 @topics_app.command("check", epilog="Example: `foretell topics check --config foretell.yaml -o json`")
 def topics_check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
-    """Say what is wrong with the topics; exit 1 if anything is."""
+    """Say what is wrong with the topics and the keys on them; exit 1 if anything is."""
     from streams import topics
+    from streams.key_survey import misplaced_keys
 
     loaded = load_config(config)
     with topics.admin(loaded.kafka) as client:
-        problems = topics.problems(client, loaded.topics)
+        problems = topics.problems(client, loaded.topics, loaded.repartition)
+    problems += misplaced_keys(loaded.kafka, loaded.topics)
     if output is Output.JSON:
         _print_json({"problems": problems})
     else:
@@ -173,22 +175,87 @@ def topics_check(config: ConfigOption = None, output: OutputOption = Output.TEXT
         raise typer.Exit(EXIT_FOUND)
 
 
-@app.command(epilog="Example: `foretell stream --config foretell.yaml`")
-def stream(config: ConfigOption = None, log_format: LogOption = Output.TEXT) -> None:
-    """Run the stream worker: events in, alerts out. SIGTERM ends it after the batch in hand."""
-    configure_logs(log_format.value)
+@app.command(epilog="Example: `foretell stream --config foretell.yaml --workers 4`")
+def stream(
+    config: ConfigOption = None,
+    log_format: LogOption = Output.TEXT,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="So many workers, each a process, kept running by this one. More than partitions stay idle; "
+            "a core each is best.",
+            show_default="this process is the worker",
+            min=1,
+            max=256,
+        ),
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", help="With --workers: how long they may take to end, before they are killed.", min=0
+        ),
+    ] = 25.0,
+) -> None:
+    """Run the stream worker: events in, alerts out. SIGTERM ends it after the batch in hand, with a checkpoint."""
+    from .supervised import Supervised
+
+    mine = Supervised.of(os.environ)
+    configure_logs(log_format.value, **({"worker": mine.number} if mine else {}))
     loaded = load_config(config)
+    if workers is not None:
+        raise typer.Exit(_supervise(loaded, config, log_format, workers, grace))
     from streams.metrics import StreamMetrics
     from streams.worker import StreamWorker
 
     from .preflight import require_kafka
     from .serve import serve
+    from .supervised import await_kafka
 
-    require_kafka(loaded)
-    worker = StreamWorker(loaded.stream_settings(), StreamMetrics())
-    with serve(loaded.http.host, loaded.http.stream, worker.is_healthy, worker.is_ready) as port:
-        _say_served("stream", loaded, port)
-        worker.run()
+    if mine is None:
+        require_kafka(loaded)
+    working: list[StreamWorker] = []  # none yet while Kafka is waited for: healthy, not ready
+    with serve(
+        loaded.http.host,
+        loaded.http.stream,
+        lambda: all(worker.is_healthy() for worker in working),
+        lambda: any(worker.is_ready() for worker in working),
+    ) as port:
+        if mine is None:
+            _say_served("stream", loaded, port)
+        else:
+            mine.tell_port(port)
+            await_kafka(loaded)
+        working.append(StreamWorker(loaded.stream_settings(), StreamMetrics()))
+        working[0].run()
+
+
+def _supervise(config: Config, path: Path | None, log_format: Output, workers: int, grace_seconds: float) -> int:
+    import structlog
+
+    from streams.topics import TopicError
+
+    from .preflight import require_kafka
+    from .serve import serve
+    from .supervised import is_absent
+    from .supervisor import Patience, Supervisor
+
+    try:
+        require_kafka(config)
+    except TopicError as error:
+        if not is_absent(error):
+            raise
+        structlog.get_logger("foretell").warning("workers_will_wait_for_kafka", why=str(error))
+    command = [sys.executable, "-m", "foretell", "stream", "--log-format", log_format.value]
+    if path is not None:
+        command += ["--config", str(path)]
+    supervisor = Supervisor(
+        command, workers, instance_id=config.stream.instance_id, patience=Patience(grace_seconds=grace_seconds)
+    )
+    with serve(
+        config.http.host, config.http.stream, supervisor.is_healthy, supervisor.is_ready, supervisor.registry
+    ) as port:
+        _say_served("stream", config, port)
+        return supervisor.run()
 
 
 @app.command(epilog="Example: `FORETELL_KAFKA__BOOTSTRAP=kafka:9092 foretell deliver --config foretell.yaml`")

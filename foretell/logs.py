@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import structlog
@@ -36,9 +37,15 @@ class _Calm(logging.Filter):
         return True
 
 
-def configure_logs(log_format: LogFormat) -> None:
-    """Send every log line of ours and of the libraries to standard error, in one form."""
+def configure_logs(log_format: LogFormat, **fields: object) -> None:
+    """Send every log line of ours and of the libraries to standard error, in one form, each with these fields."""
+
+    def add_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.update(fields)
+        return event
+
     shared: list[Any] = [
+        add_fields,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

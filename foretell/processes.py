@@ -10,10 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -38,7 +38,7 @@ _lasting_thread = ThreadPoolExecutor(1, "foretell-children")
 
 
 class ChildProcess:
-    """A running command in a process group of its own, its output in a file.
+    """A running command in a process group of its own, its output in a file or in a pipe.
 
     The group shields it from the terminal's Ctrl-C: its parent decides when it
     ends. On Linux it also dies when its parent is killed; what it starts itself
@@ -48,7 +48,8 @@ class ChildProcess:
     Args:
         command: program and arguments; the program is looked up on `PATH`.
         name: what to call it in errors.
-        log_path: file to which standard output and standard error are added.
+        log_path: file to which standard output and standard error are added; `None` for a pipe,
+            `output`, from which the parent must read or the child stands still some day.
         environment: all its environment variables; `None` for ours.
         folder: its working folder; `None` for ours.
 
@@ -61,7 +62,7 @@ class ChildProcess:
         command: Sequence[str | Path],
         *,
         name: str,
-        log_path: Path,
+        log_path: Path | None = None,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> None:
@@ -71,11 +72,11 @@ class ChildProcess:
                 f"{name} cannot start: no program {str(command[0])!r} on PATH; install it or give its full path"
             )
         self.name = name
-        self.log_path = log_path
+        self._log_path = log_path
         arguments = [program, *map(str, command[1:])]
         if sys.platform == "linux":
             arguments = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *arguments]
-        with log_path.open("ab") as log:
+        with log_path.open("ab") if log_path else nullcontext(subprocess.PIPE) as log:
 
             def start() -> subprocess.Popen[bytes]:
                 return subprocess.Popen(
@@ -95,6 +96,28 @@ class ChildProcess:
     def pid(self) -> int:
         """The process's id, which is its group's too."""
         return self._process.pid
+
+    @property
+    def log_path(self) -> Path:
+        """The file with its output.
+
+        Raises:
+            ValueError: its output goes into a pipe.
+        """
+        if self._log_path is None:
+            raise ValueError(f"{self.name} has no log file; its parent reads `output`")
+        return self._log_path
+
+    @property
+    def output(self) -> IO[bytes]:
+        """The pipe from which its standard output and standard error are read; closing it is up to the reader.
+
+        Raises:
+            ValueError: its output goes into a file.
+        """
+        if self._process.stdout is None:
+            raise ValueError(f"{self.name} writes to {self._log_path}; read that")
+        return self._process.stdout
 
     @property
     def exit_code(self) -> int | None:
@@ -120,11 +143,15 @@ class ChildProcess:
 
     def terminate(self, grace_seconds: float = 10.0) -> None:
         """Ask the whole group to end (SIGTERM), and kill what has not after `grace_seconds`."""
-        if self.is_running:
-            self._signal(signal.SIGTERM)
-            self.resume()  # a paused process would not hear it
-            self.wait(grace_seconds)
+        self.ask_to_end()
+        self.wait(grace_seconds)
         self.kill()
+
+    def ask_to_end(self) -> None:
+        """Send the whole group SIGTERM and return at once."""
+        if self.is_running:
+            self.resume()  # a paused one would not hear it, and of a paused Python the wrong thread might
+            self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the whole group at once (SIGKILL)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -14,6 +15,12 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge, make_wsgi_app
 
 class ServeError(Exception):
     """The address cannot be listened on."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread a request: a scrape that waits for a worker holds up no probe."""
+
+    daemon_threads = True
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -38,7 +45,7 @@ def serve(
     """
     application = _application(make_wsgi_app(registry), {"/healthz": is_healthy, "/readyz": is_ready})
     try:
-        server = make_server(host, port, application, WSGIServer, _QuietHandler)
+        server = make_server(host, port, application, _Server, _QuietHandler)
     except OSError as error:
         raise ServeError(
             f"cannot serve metrics on {host}:{port}: {error.strerror}; set another port in `http`"

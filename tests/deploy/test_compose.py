@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from foretell import kafka_jars
 from foretell.cli import app
 from foretell.config import Config, load_config
+from foretell.supervisor import Patience
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::?[-?+]([^}]*))?\}")
 _PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.]+)?(@sha256:[0-9a-f]{64})?")
@@ -100,7 +101,7 @@ def test_what_is_mounted_from_here_is_here(root: Path, services: dict[str, Any])
 def test_named_volumes_are_declared(compose: dict[str, Any], services: dict[str, Any]) -> None:
     sources = {mount.split(":")[0] for service in services.values() for mount in service.get("volumes", ())}
 
-    assert {source for source in sources if not source.startswith(".")} == set(compose["volumes"])
+    assert {source for source in sources if not source.startswith((".", "/"))} == set(compose["volumes"])
 
 
 def test_its_commands_are_commands_of_ours(our_services: dict[str, Any]) -> None:
@@ -131,6 +132,29 @@ def test_processes_are_published_and_probed_where_they_serve(our_services: dict[
     for name, port in (("stream", config.http.stream), ("deliver", config.http.deliver)):
         assert our_services[name]["environment"]["FORETELL_HEALTH_PORT"] == str(port)
         assert [published.rpartition(":")[2] for published in our_services[name]["ports"]] == [str(port)]
+
+
+def test_a_supervisor_has_time_to_let_its_workers_drain_before_docker_kills_it(services: dict[str, Any]) -> None:
+    grace_seconds = Patience().grace_seconds
+
+    assert grace_seconds + 4 < float(services["stream"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_accounts_that_leave_memory_go_to_a_disk(our_services: dict[str, Any]) -> None:
+    stream = our_services["stream"]
+    on_disk = {mount for mount in stream["volumes"] if ":" not in mount}
+
+    assert {stream["environment"]["TMPDIR"]} == on_disk
+    assert on_disk.isdisjoint(mount.partition(":")[0] for mount in stream["tmpfs"])
+
+
+def test_one_worker_has_the_memory_for_all_partitions(our_services: dict[str, Any], config: Config) -> None:
+    limit = our_services["stream"]["deploy"]["resources"]["limits"]["memory"]
+    assert limit.endswith("g")
+
+    accounts_mb = config.topics.partitions * config.stream.memory_mb
+
+    assert accounts_mb + 500 < 1024 * int(limit.removesuffix("g"))
 
 
 def test_the_ledger_outlives_the_container(our_services: dict[str, Any], config: Config) -> None:

@@ -18,9 +18,10 @@ from channels.metrics import DeliveryMetrics
 from channels.senders.sender import Verdict
 from detectors.alerts import Disposition
 from foretell.config import load_config
+from foretell.worker_metrics import SupervisorMetrics
 from streams.metrics import StreamMetrics
 
-_SCRAPED = {"job", "instance"}  # Prometheus adds them
+_SCRAPED = {"job", "instance", "worker"}  # Prometheus adds the first two, a supervisor the last to what its workers say
 _OF_PROMETHEUS = {"up": set[str](), "ALERTS": {"alertname", "alertstate", "severity"}}
 _WORDS_OF_PROMQL = {"and", "or", "unless", "offset", "bool", "on", "ignoring"}
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
@@ -52,7 +53,12 @@ class Query:
 def exported() -> dict[str, set[str]]:
     """Every series' name with its labels."""
     names: dict[str, set[str]] = {}
-    for metrics in (StreamMetrics(CollectorRegistry()), DeliveryMetrics(CollectorRegistry())):
+    names["foretell_ready"] = set()  # of foretell.serve
+    for metrics in (
+        StreamMetrics(CollectorRegistry()),
+        DeliveryMetrics(CollectorRegistry()),
+        SupervisorMetrics(CollectorRegistry(), workers=2),
+    ):
         for metric in vars(metrics).values():
             for described in metric.describe():
                 for suffix in _SUFFIXES[described.type]:

@@ -68,6 +68,25 @@ def test_a_child_leaves_its_output_and_its_exit_code(tmp_path: Path) -> None:
     assert child.log_tail(lines=1) == "trouble"
 
 
+def test_without_a_log_file_the_output_comes_through_a_pipe() -> None:
+    child = ChildProcess(["sh", "-c", "echo hello; echo trouble >&2"], name="shell")
+    with child.output as lines:
+        said = lines.read()
+
+    assert child.wait(10) == 0
+    assert said == b"hello\ntrouble\n"
+    with pytest.raises(ValueError, match="shell has no log file; its parent reads `output`"):
+        _ = child.log_path
+
+
+def test_a_child_with_a_log_file_has_no_pipe(tmp_path: Path) -> None:
+    child = shell("exit 0", tmp_path / "log")
+    child.wait(10)
+
+    with pytest.raises(ValueError, match=f"shell writes to {tmp_path / 'log'}; read that"):
+        _ = child.output
+
+
 def test_waiting_ends_when_the_time_is_up(tmp_path: Path) -> None:
     with Children() as children:
         child = children.start(["sleep", "1000"], name="sleeper", log_path=tmp_path / "log")
@@ -88,6 +107,20 @@ def test_a_child_that_ends_when_asked_is_not_killed(tmp_path: Path) -> None:
     child.terminate()
 
     assert child.exit_code == 7
+
+
+def test_children_that_are_asked_to_end_do_so_beside_each_other(tmp_path: Path) -> None:
+    # each waits for the other to have been asked; a paused one too
+    script = "trap 'touch {0}/{1}; while [ ! -e {0}/{2} ]; do sleep 0.02; done; exit 7' TERM; echo ready; while :; do sleep 0.02; done"
+    pair = [shell(script.format(tmp_path, mine, other), tmp_path / f"{mine}.log") for mine, other in ("ab", "ba")]
+    for child in pair:
+        read(child.log_path, "ready")
+    pair[0].pause()
+
+    for child in pair:
+        child.ask_to_end()
+
+    assert [child.wait(20) for child in pair] == [7, 7]
 
 
 def test_a_child_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
+import threading
 import urllib.error
 import urllib.request
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from foretell.serve import ServeError, serve
 
@@ -28,6 +29,28 @@ def test_metrics_and_probes_are_served() -> None:
         is_ready = True
         assert fetch(port, "/readyz") == (200, "yes\n")
         assert fetch(port, "/nothing")[0] == 404
+
+
+def test_a_scrape_that_waits_holds_up_no_probe() -> None:
+    registry, is_asked, may_answer = CollectorRegistry(), threading.Event(), threading.Event()
+
+    def slow() -> float:
+        is_asked.set()
+        return float(may_answer.wait(30))
+
+    Gauge("foretell_slow", "For this test.", registry=registry).set_function(slow)
+    answers: list[tuple[int, str]] = []
+
+    with serve("127.0.0.1", 0, lambda: True, lambda: True, registry) as port:
+        scrape = threading.Thread(target=lambda: answers.append(fetch(port, "/metrics")))
+        scrape.start()
+        assert is_asked.wait(30)
+        healthy = fetch(port, "/healthz")
+        may_answer.set()
+        scrape.join()
+
+    assert healthy == (200, "yes\n")
+    assert "foretell_slow 1.0" in answers[0][1]
 
 
 def test_a_port_that_is_taken_is_said() -> None:
