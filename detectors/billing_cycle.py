@@ -6,6 +6,7 @@ from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from .events import Cycle
@@ -32,6 +33,12 @@ class Period:
 
     def __contains__(self, moment: datetime) -> bool:
         return self.start <= moment and (self.end is None or moment < self.end)
+
+
+@lru_cache(maxsize=10_000)
+def shared_period(key: str, start: datetime, end: datetime | None) -> Period:
+    """Return a period; accounts that are billed alike share it."""
+    return Period(key, start, end)
 
 
 def period_at(cycle: Cycle, zone: ZoneInfo, moment: datetime) -> Period:
@@ -76,16 +83,16 @@ def period_at(cycle: Cycle, zone: ZoneInfo, moment: datetime) -> Period:
         number -= 1
     while (end := _instant(starts_on(number + 1), at, zone)) <= moment:
         number += 1
-    return Period(starts_on(number).isoformat(), _instant(starts_on(number), at, zone), end)
+    return shared_period(starts_on(number).isoformat(), _instant(starts_on(number), at, zone), end)
 
 
 def _prepaid(cycle: Cycle, moment: datetime) -> Period:
     if cycle.anchor is None:
-        return Period("prepaid", _BEGINNING, None)
+        return shared_period("prepaid", _BEGINNING, None)
     filled = cycle.anchor.astimezone(UTC)
     if moment < filled:
-        return Period("prepaid", _BEGINNING, filled)
-    return Period(filled.isoformat(), filled, None)
+        return shared_period("prepaid", _BEGINNING, filled)
+    return shared_period(filled.isoformat(), filled, None)
 
 
 def _monthly(day: int) -> Callable[[int], date]:

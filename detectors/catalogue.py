@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .bulletins import BulletinBoard
 from .detector import Detector
 from .message import Name
 from .plan_limit import PlanLimit, PlanLimitSettings
@@ -24,10 +25,18 @@ class CatalogueSettings(BaseModel):
     plan_limit: PlanLimitSettings = Field(default_factory=PlanLimitSettings)
 
 
-def build_detectors(settings: CatalogueSettings, plans: Mapping[Name, Plan]) -> tuple[Detector, ...]:
-    """Return the enabled detectors, in the order in which their alerts are given."""
+def build_detectors(
+    settings: CatalogueSettings, plans: Mapping[Name, Plan], board: BulletinBoard
+) -> tuple[Detector, ...]:
+    """Return the enabled detectors, in the order in which their alerts are given.
+
+    Args:
+        settings: how each is tuned, and which are enabled.
+        plans: what the company sells.
+        board: what is known about many accounts.
+    """
     every: tuple[tuple[bool, Detector], ...] = (
-        (settings.suspicious_charge.enabled, SuspiciousCharge(settings.suspicious_charge)),
+        (settings.suspicious_charge.enabled, SuspiciousCharge(settings.suspicious_charge, board)),
         (settings.plan_limit.enabled, PlanLimit(settings.plan_limit, plans)),
         (settings.usage_spike.enabled, UsageSpike(settings.usage_spike)),
     )

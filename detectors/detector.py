@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 from .alerts import Alert, AlertClass, AlertState, FactValue, Harm, Question, Reason, Severity
+from .bulletins import Bulletin
 from .message import Message
 from .profile import AccountFacts
 
@@ -55,7 +56,7 @@ class Detector(Protocol):
 
     Attributes:
         kind: the alert's kind, a name on the wire.
-        version: grows when the same events may give other alerts or the memory's shape changes.
+        version: grows when the shape of what is saved changes; `restore` reads this one and those it can migrate.
         reads: the events it wants.
     """
 
@@ -75,3 +76,50 @@ class Detector(Protocol):
 
     def learn(self, event: Message, facts: AccountFacts, memory: Any, raised: Sequence[Alert]) -> None:
         """Take `event` into the memory; `raised` are the alerts made of what `score` just found."""
+
+    def save(self, memory: Any) -> bytes:
+        """Return the memory in the format of `version`. Exact: what is restored scores and learns as what was saved."""
+
+    def restore(self, saved: bytes, version: int) -> Any:
+        """Return the memory that `save` of that version wrote.
+
+        Raises:
+            StateError: this detector does not read that version, or these are not its bytes.
+        """
+
+
+@runtime_checkable
+class Pooling(Protocol):
+    """A detector that keeps something over all accounts of a partition."""
+
+    def save_pools(self) -> Mapping[str, bytes]:
+        """Return what is pooled, in parts, so that a part that has not changed need not be written again."""
+
+    def restore_pools(self, saved: Mapping[str, bytes], version: int) -> None:
+        """Take the place of the pools that `save_pools` of that version wrote.
+
+        Raises:
+            StateError: this detector does not read that version, or these are not its bytes.
+        """
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A detector that has something to say at a time when no event comes."""
+
+    def due(self, facts: AccountFacts, memory: Any) -> datetime | None:
+        """Return when to be woken next; None for not at all."""
+
+    def wake(self, now: datetime, facts: AccountFacts, memory: Any) -> Sequence[Finding]:
+        """Return what is to be said now that `due` has come, and remember that it was: the next due time is later.
+
+        `now` is the time that was due, not the clock's, so that a late wake says the same.
+        """
+
+
+@runtime_checkable
+class Announcing(Protocol):
+    """A detector to which one account's event may show what concerns many."""
+
+    def announce(self, event: Message, facts: AccountFacts, memory: Any) -> Sequence[Bulletin]:
+        """Return the facts that every partition should hear. Asked before `learn`; changes nothing."""

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+
+import msgspec
 
 from .events import UsageRecorded
 
 _ZERO = Decimal(0)
 
 
-class Counter:
-    """The last value of a meter that only counts up."""
+class Counter(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The last value of a meter that only counts up. Those that count nothing are one and the same, `NO_COUNTER`.
 
-    __slots__ = ("_at", "_last")
+    Attributes:
+        last: the value.
+        at: when it was read, in UTC.
+    """
 
-    def __init__(self) -> None:
-        self._last: Decimal | None = None
-        self._at: datetime | None = None
+    last: Decimal
+    at: datetime | None
 
     def used(self, reading: UsageRecorded) -> Decimal:
-        """Return what was used since the last reading. Changes nothing.
+        """Return what was used since the last reading.
 
         The first value of a counter says nothing of usage; one below the last is a meter that began again at zero; one
         that comes late is part of what came before it.
         """
         if not reading.cumulative:
             return reading.quantity
-        if self._last is None or self._at is None or reading.time < self._at:
+        if self.at is None or reading.time < self.at:
             return _ZERO
-        return reading.quantity - self._last if reading.quantity >= self._last else reading.quantity
+        return reading.quantity - self.last if reading.quantity >= self.last else reading.quantity
 
     def hours_since(self, reading: UsageRecorded) -> float:
         """Return over how many hours `reading` has gathered what it says was used; at least one."""
-        if not reading.cumulative or self._at is None:
+        if not reading.cumulative or self.at is None:
             return 1.0
-        return max(1.0, (reading.time - self._at).total_seconds() / 3600)
+        return max(1.0, (reading.time - self.at).total_seconds() / 3600)
 
-    def take(self, reading: UsageRecorded) -> Decimal:
-        """Return what was used, and remember the counter's value."""
-        used = self.used(reading)
-        if reading.cumulative and (self._at is None or reading.time >= self._at):
-            self._last, self._at = reading.quantity, reading.time
-        return used
+    def after(self, reading: UsageRecorded) -> Counter:
+        """Return the counter as it stands after `reading`."""
+        if reading.cumulative and (self.at is None or reading.time >= self.at):
+            # rounded to 28 digits, as every sum is: a reading may have thousands
+            return Counter(+reading.quantity, reading.time.astimezone(UTC))
+        return self
+
+
+NO_COUNTER = Counter(_ZERO, None)
 
 
 def readable(number: Decimal) -> str:

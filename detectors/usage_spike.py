@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from math import log2, log10, sqrt
+from sys import intern
 from typing import Annotated, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
+import msgspec
 from pydantic import Field
 from river import stats
 
@@ -18,13 +20,16 @@ from .alerts import Alert, AlertClass, FactValue, Reason
 from .detector import DetectorSettings, Finding
 from .events import AccountUpdated, UsageRecorded
 from .message import Message, Name
-from .meter_reading import Counter, readable
+from .meter_reading import NO_COUNTER, Counter, readable
 from .online import WINDOWS, Deviation, HourlyHabit, UpperTail
 from .profile import AccountFacts
+from .saved_memory import Format
 
 _HOUR = timedelta(hours=1)
 _HOURS_A_MONTH = 720
 _MOST_METERS = 32
+_MOST_POOLS = 200
+_OTHERS = ""  # the pool of the meters past those; no meter is named so
 _USEFUL = timedelta(hours=24)
 _OVER_AT = 0.5  # an episode ends when the score has fallen so far below the line
 _CALM_HOURS = 6  # and has stayed there for so long
@@ -67,8 +72,7 @@ class _Hour(NamedTuple):
     is_weekend: bool
 
 
-@dataclass(slots=True)
-class _Metered:
+class _Metered(msgspec.Struct, gc=False):
     """What is kept of one meter of one account.
 
     Attributes:
@@ -80,15 +84,36 @@ class _Metered:
         calm_hours: closed hours since the score was last high.
     """
 
+    meter: str
     unit: str
-    habit: HourlyHabit = field(default_factory=HourlyHabit)
-    counter: Counter = field(default_factory=Counter)
+    habit: HourlyHabit
+    counter: Counter = NO_COUNTER
     hour: _Hour | None = None
     usage: float = 0.0
     learned_until: int = 0
     habituation: float = 0.0
     episode: str = ""
     calm_hours: int = 0
+
+
+class _SavedMetered(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The same as it is saved.
+
+    Attributes:
+        hour: the running one's place on the wall and, past 24, in the weekend; its number is `learned_until`.
+    """
+
+    meter: str
+    unit: str
+    hours: int
+    habit: bytes
+    counter: Counter | None
+    hour: Annotated[int, msgspec.Meta(ge=0, lt=48)] | None
+    usage: Annotated[float, msgspec.Meta(ge=0)]
+    learned_until: int
+    habituation: float
+    episode: str
+    calm_hours: int
 
 
 @dataclass(slots=True)
@@ -109,6 +134,11 @@ class _Pool:
     typical: stats.EWMean = field(default_factory=lambda: stats.EWMean(_TYPICAL_FADING))
     hours: int = 0
 
+    @property
+    def tails(self) -> tuple[UpperTail, ...]:
+        """All of them, in the order in which they are saved."""
+        return (*self.errors, self.oddness, self.size)
+
     def learn_size(self, usage: float) -> None:
         """Take in what some account used in an hour, for those that have no habit yet."""
         self.hours += 1
@@ -116,7 +146,15 @@ class _Pool:
         self.size.learn_one(_size(usage, float(self.typical.get())))
 
 
-_Memory = dict[str, _Metered]
+class _SavedPool(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """What of a pool changes with every hour."""
+
+    hours: Annotated[int, msgspec.Meta(ge=0)]
+    typical: float
+    counts: list[list[Annotated[int, msgspec.Meta(ge=0)]]]
+
+
+_Memory = list[_Metered]
 
 
 class UsageSpike:
@@ -145,25 +183,29 @@ class UsageSpike:
         self._least_extra = {meter: float(extra) for meter, extra in settings.least_extra.items()}
         self._line_decades = log10(_HOURS_A_MONTH / settings.odd_hours_a_month)
         self._pools: dict[str, _Pool] = {}
+        self._blank = _Pool()  # of a meter of which nothing was learned; it stays so
 
     def begin(self) -> _Memory:
         """Return the memory of an account never seen: no meter yet."""
-        return {}
+        return []
 
-    def settle(self, now: datetime, facts: AccountFacts, memory: _Memory) -> None:
+    def settle(self, now: datetime, facts: AccountFacts, memory: _Memory) -> None:  # noqa: ARG002 - the protocol
         """Learn the local hours that had ended before `now`."""
-        hour = _hour_at(now, facts.zone)
-        for meter, metered in memory.items():
-            if metered.hour is not None and hour.number > metered.hour.number:
-                self._close(metered, metered.hour, self._pool(meter), hour)
+        number = int(now.timestamp() // 3600)
+        for metered in memory:
+            if metered.hour is not None and number > metered.hour.number:
+                self._close(metered, metered.hour, self._pool_to_teach(metered.meter), number)
 
     def score(self, event: Message, facts: AccountFacts, memory: _Memory) -> Sequence[Finding]:
         """Return a spike that `event` makes plain, or that one is over."""
         if not isinstance(event, UsageRecorded) or event.correction:
             return ()
-        metered, hour = memory.get(event.meter), _hour_at(event.time, facts.zone)
+        metered = _of_meter(event.meter, memory)
         if metered is None:
-            metered = _Metered(event.unit)
+            if len(memory) >= _MOST_METERS:  # it could not be remembered that it was told
+                return ()
+            metered = _Metered(event.meter, event.unit, HourlyHabit())
+        hour = _hour_at(event.time, facts.zone)
         if hour.number < metered.learned_until:
             return ()
         if metered.episode:
@@ -176,13 +218,14 @@ class UsageSpike:
         """Add `event` to the running hour, and note what was told."""
         if not isinstance(event, UsageRecorded):
             return
-        metered = memory.get(event.meter)
+        metered = _of_meter(event.meter, memory)
         if metered is None:
             if len(memory) >= _MOST_METERS:
                 return
-            metered = memory[event.meter] = _Metered(event.unit)
-        hours = metered.counter.hours_since(event)
-        used = max(0.0, float(metered.counter.take(event))) / hours
+            metered = _Metered(intern(event.meter), intern(event.unit), HourlyHabit())
+            memory.append(metered)
+        used = _used(event, metered.counter)
+        metered.counter = metered.counter.after(event)
         hour = _hour_at(event.time, facts.zone)
         if event.correction or hour.number < metered.learned_until:
             return
@@ -195,6 +238,69 @@ class UsageSpike:
                 metered.calm_hours = 0
             else:
                 metered.episode = ""
+
+    def save(self, memory: _Memory) -> bytes:
+        """Return the memory in the format of `version`."""
+        return _FORMAT.encode(
+            [
+                (
+                    metered.meter,
+                    metered.unit,
+                    *metered.habit.save(),
+                    None if metered.counter is NO_COUNTER else metered.counter,
+                    None if metered.hour is None else metered.hour.on_the_wall + 24 * metered.hour.is_weekend,
+                    metered.usage,
+                    metered.learned_until,
+                    metered.habituation,
+                    metered.episode,
+                    metered.calm_hours,
+                )
+                for metered in memory
+            ]
+        )
+
+    def restore(self, saved: bytes, version: int) -> _Memory:
+        """Return the memory that `save` of that version wrote."""
+        try:
+            return [
+                _Metered(
+                    intern(metered.meter),
+                    intern(metered.unit),
+                    HourlyHabit.restored(metered.hours, metered.habit),
+                    NO_COUNTER if metered.counter is None else metered.counter,
+                    None if metered.hour is None else _hour_known(metered.learned_until, *divmod(metered.hour, 24)),
+                    metered.usage,
+                    metered.learned_until,
+                    metered.habituation,
+                    metered.episode,
+                    metered.calm_hours,
+                )
+                for metered in _FORMAT.decode(saved, version)
+            ]
+        except ValueError as error:
+            raise _FORMAT.damaged(str(error)) from error
+
+    def save_pools(self) -> dict[str, bytes]:
+        """Return each meter's counts, which every hour changes, and its tables, which change ever more seldom."""
+        parts = {}
+        for meter, pool in self._pools.items():
+            counts = [tail.save_counts() for tail in pool.tails]
+            parts[f"counts/{meter}"] = _COUNTS.encode(_SavedPool(pool.hours, float(pool.typical.get()), counts))
+            parts[f"tables/{meter}"] = _TABLES.encode([tail.save_table() for tail in pool.tails])
+        return parts
+
+    def restore_pools(self, saved: Mapping[str, bytes], version: int) -> None:
+        """Take the place of the pools that `save_pools` of that version wrote."""
+        pools = {}
+        for name in sorted(saved):
+            which, _, meter = name.partition("/")
+            if which == "counts":
+                pools[intern(meter)] = _restored_pool(
+                    _COUNTS.decode(saved[name], version), _TABLES.decode(saved.get(f"tables/{meter}", b""), version)
+                )
+            elif which != "tables" or f"counts/{meter}" not in saved:
+                raise _COUNTS.damaged(f"the pools have a part {name!r} that belongs to nothing")
+        self._pools = pools
 
     def _spikes(self, event: UsageRecorded, facts: AccountFacts, metered: _Metered, hour: _Hour) -> Sequence[Finding]:
         usage = self._usage_with(event, metered)
@@ -210,8 +316,8 @@ class UsageSpike:
 
     def _newcomers_spikes(self, event: UsageRecorded, facts: AccountFacts, metered: _Metered) -> Sequence[Finding]:
         """Judge an account without a habit by the hours of all accounts on this meter."""
-        pool = self._pools.get(event.meter)
-        if pool is None or pool.hours < _POOLED_HOURS:
+        pool = self._pool(event.meter)
+        if pool.hours < _POOLED_HOURS:
             return ()
         usage, typical = self._usage_with(event, metered), float(pool.typical.get())
         score = pool.size.decades(_size(usage, typical)) / self._line_decades
@@ -229,13 +335,17 @@ class UsageSpike:
 
     def _usage_with(self, event: UsageRecorded, metered: _Metered) -> float:
         """Return the running hour's usage with `event` in it; a counter's step is spread over the hours it took."""
-        used = max(0.0, float(metered.counter.used(event))) / metered.counter.hours_since(event)
-        return used + (metered.usage if metered.hour is not None else 0.0)
+        return _used(event, metered.counter) + (metered.usage if metered.hour is not None else 0.0)
 
     def _pool(self, meter: str) -> _Pool:
         pool = self._pools.get(meter)
+        return pool if pool is not None else self._pools.get(_OTHERS, self._blank)
+
+    def _pool_to_teach(self, meter: str) -> _Pool:
+        pool = self._pools.get(meter)
         if pool is None:
-            pool = self._pools[meter] = _Pool()
+            key = meter if len(self._pools) < _MOST_POOLS else _OTHERS
+            pool = self._pools.setdefault(key, _Pool())
         return pool
 
     def _judge(self, meter: str, metered: _Metered, errors: tuple[float, ...]) -> tuple[float, int]:
@@ -251,7 +361,7 @@ class UsageSpike:
         extra, usual = deviation.seen[window] - deviation.usual[window], deviation.usual[window]
         return extra > self._settings.least_share * usual and extra >= self._least_extra.get(meter, 0.0)
 
-    def _close(self, metered: _Metered, hour: _Hour, pool: _Pool, now: _Hour) -> None:
+    def _close(self, metered: _Metered, hour: _Hour, pool: _Pool, now: int) -> None:
         errors = metered.habit.errors(hour.on_the_wall, hour.is_weekend, metered.usage)
         oddness, _ = _oddness(pool, errors)
         above = _above_habituation(oddness, metered)
@@ -266,7 +376,7 @@ class UsageSpike:
             pool.learn_size(metered.usage)
         metered.habituation += _HABITUATION * (oddness - metered.habituation)
         metered.habit.learn_one(hour.on_the_wall, hour.is_weekend, metered.usage)
-        gap = now.number - hour.number - 1
+        gap = now - hour.number - 1
         if gap > 0:
             metered.habit.skip(gap)
             metered.calm_hours += gap
@@ -343,6 +453,32 @@ def _finding(
     )
 
 
+def _restored_pool(saved: _SavedPool, tables: list[tuple[int, list[float]]]) -> _Pool:
+    pool = _Pool(hours=saved.hours)
+    if saved.hours:
+        pool.typical.update(saved.typical)  # the first value is the mean
+    try:
+        for tail, counts, table in zip(pool.tails, saved.counts, tables, strict=True):
+            tail.restore(counts, table)
+    except ValueError as error:
+        raise _COUNTS.damaged(str(error)) from error
+    return pool
+
+
+def _of_meter(meter: str, memory: _Memory) -> _Metered | None:
+    for metered in memory:
+        if metered.meter == meter:
+            return metered
+    return None
+
+
+def _used(event: UsageRecorded, counter: Counter) -> float:
+    """Return what was used in an hour; a counter's step is spread over the hours it took."""
+    if not event.cumulative:
+        return max(0.0, float(event.quantity))
+    return max(0.0, float(counter.used(event))) / counter.hours_since(event)
+
+
 def _size(usage: float, typical: float) -> float:
     """Return how often the typical hour's usage is doubled; 0 below it."""
     return log2(usage / typical) if usage > typical > 0 else 0.0
@@ -374,7 +510,12 @@ def _hour_at(moment: datetime, zone: ZoneInfo) -> _Hour:
 def _hour(number: int, zone: ZoneInfo) -> _Hour:
     """Return an hour by its number: the accounts of a zone share it, and converting times is slow."""
     local = datetime.fromtimestamp(number * 3600, UTC).astimezone(zone)
-    return _Hour(number, local.hour, local.weekday() >= _SATURDAY)
+    return _hour_known(number, int(local.weekday() >= _SATURDAY), local.hour)
+
+
+@lru_cache(maxsize=100_000)
+def _hour_known(number: int, is_weekend: int, on_the_wall: int) -> _Hour:
+    return _Hour(number, on_the_wall, bool(is_weekend))
 
 
 def _since(moment: datetime, zone: ZoneInfo, hours: int) -> datetime:
@@ -383,3 +524,8 @@ def _since(moment: datetime, zone: ZoneInfo, hours: int) -> datetime:
 
 def _short(number: float) -> str:
     return readable(Decimal(f"{number:.3g}"))
+
+
+_FORMAT = Format(UsageSpike.kind, UsageSpike.version, list[_SavedMetered])
+_COUNTS = Format(UsageSpike.kind, UsageSpike.version, _SavedPool)
+_TABLES = Format(UsageSpike.kind, UsageSpike.version, list[tuple[int, list[float]]])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from math import sqrt
 from typing import NamedTuple
 
-from river import base, stats
+from river import base
 
 HOURS = 24
 WINDOWS = (1, 3, 8, 24)
@@ -22,6 +24,23 @@ _TINY = 1e-9
 _NORMAL = 1.25  # a normal error's standard deviation over its mean absolute size
 _GROWTH = tuple(window**0.7 for window in WINDOWS)  # of sums whose hours are somewhat alike
 _ROOTS = tuple(sqrt(window) for window in WINDOWS)
+_PRIOR_SIZES = tuple(_PRIOR_SPREAD * growth for growth in _GROWTH)
+_LEAST_SIZES = tuple(_LEAST_SPREAD * root for root in _ROOTS)
+
+# where things are among the numbers that a habit keeps
+_UNKNOWN = -1.0  # no root of a usage is
+_PAST = HOURS - 1  # hours before the running one, the oldest first
+_RESIDUALS = 2 * HOURS  # after what is usual by hour: on workdays, then on weekends
+_USAGE = _RESIDUALS + _PAST
+_SPREAD = _USAGE + _PAST
+_LEVEL = _SPREAD + len(WINDOWS)
+_END = _LEVEL + 1
+_BEGINNING = array("f", [_UNKNOWN] * _RESIDUALS + [0.0] * (2 * _PAST) + [_UNKNOWN] * (_END - _SPREAD))
+
+# all before the spread are kept to 16 bits, so that their last byte need not be saved
+_SPLITTER = 2.0**37 + 1
+_LEAST = 1e-20  # below it is nothing: the smallest floats have fewer bits
+_SAVED_BYTES = 4 * _END - _SPREAD
 
 
 class Deviation(NamedTuple):
@@ -40,19 +59,14 @@ class Deviation(NamedTuple):
     spread: tuple[float, ...]
 
 
-class _Sums(NamedTuple):
-    """Per window, sums over the hours before the running one."""
-
-    residuals: tuple[float, ...]
-    usage: tuple[float, ...]
-    expected: tuple[float, ...]
-
-
 class HourlyHabit(base.Estimator):
     """Usage by hour of the day, on workdays and on weekends, as exponentially weighted means of square roots.
 
     Square roots make the spread of small and large hours alike. Deviations keep their sign while they are added up, so that
     use that moved by an hour cancels out. An hour without a reading counts as usual.
+
+    All numbers are in one array, of four bytes each, since there is a habit for every account and meter; most of them are
+    rounded to five digits.
 
     >>> habit = HourlyHabit()
     >>> for hour in range(24 * 14):
@@ -62,29 +76,27 @@ class HourlyHabit(base.Estimator):
     (True, 4.0)
     """
 
+    __slots__ = ("_cells", "_ready", "hours")
+
     def __init__(self) -> None:
         self.hours = 0
-        self._level = stats.EWMean(fading_factor=_LEVEL_FADING)
-        self._profile: list[float | None] = [None] * (2 * HOURS)
-        self._spread: list[float | None] = [None] * len(WINDOWS)
-        self._residuals: list[float] = []
-        self._usage: list[float] = []
-        self._expected: list[float] = []
-        self._before, self._sizes = self._sums(), self._usual_sizes()
+        self._cells = _BEGINNING[:]
+        self._ready: array[float] | None = None  # derived from the rest, once an hour
 
     @property
     def level(self) -> float:
         """The usual square root of an hour's usage."""
-        level: float = self._level.get()
-        return level
+        return max(0.0, self._cells[_LEVEL])
 
     def expected(self, hour: int, is_weekend: bool) -> float:
         """Return the usual square root of usage in this hour of such a day."""
-        own = self._profile[hour + HOURS * is_weekend]
-        other = self._profile[hour + HOURS * (not is_weekend)]
-        return own if own is not None else other if other is not None else self.level
+        own = self._cells[hour + HOURS * is_weekend]
+        if own >= 0:
+            return own
+        other = self._cells[hour + HOURS * (not is_weekend)]
+        return other if other >= 0 else self.level
 
-    def errors(self, hour: int, is_weekend: bool, usage: float) -> tuple[float, ...]:
+    def errors(self, hour: int, is_weekend: bool, usage: float) -> tuple[float, float, float, float]:
         """Return per window how far the hours up to this one are above habit, over the usual size of that; 1.0 is usual.
 
         Args:
@@ -93,82 +105,114 @@ class HourlyHabit(base.Estimator):
             usage: of the hour so far, in the meter's unit; never negative.
         """
         residual = sqrt(usage) - self.expected(hour, is_weekend)
-        return tuple(
-            [(residual + past) / spread for past, spread in zip(self._before.residuals, self._sizes, strict=True)]
-        )
+        some, many, most, first, second, third, fourth = self._ready or self._prepare()
+        return residual / first, (residual + some) / second, (residual + many) / third, (residual + most) / fourth
 
     def deviation(self, hour: int, is_weekend: bool, usage: float) -> Deviation:
         """Return the errors and what they stand for, to be told."""
-        usual = self.expected(hour, is_weekend) ** 2
+        cells, usual = self._cells, self.expected(hour, is_weekend) ** 2
+        used = cells[_USAGE:_SPREAD]
+        expected = [(sqrt(past) - cells[_RESIDUALS + number]) ** 2 for number, past in enumerate(used)]
         return Deviation(
             self.errors(hour, is_weekend, usage),
-            tuple(usage + past for past in self._before.usage),
-            tuple(usual + past for past in self._before.expected),
-            self._sizes,
+            tuple(usage + sum(used[_PAST + 1 - window :]) for window in WINDOWS),
+            tuple(usual + sum(expected[_PAST + 1 - window :]) for window in WINDOWS),
+            tuple((self._ready or self._prepare())[-len(WINDOWS) :]),
         )
 
     def learn_one(self, hour: int, is_weekend: bool, usage: float) -> None:
         """Take in an hour that has ended. Hours must come in order; one that is skipped counts as usual."""
-        root = sqrt(usage)
-        expected = self.expected(hour, is_weekend) if self.hours else root
-        level = self.level
-        settled = self.hours >= 2 * HOURS
-        taught = min(root, _CLIP * level) if settled and level > 0 else root
-        self._learn_spread(root - expected)
-        self._remember(root - expected, usage, expected * expected)
-        self._level.update(taught)
+        root, level = sqrt(usage), self._cells[_LEVEL]
+        residual = root - self.expected(hour, is_weekend) if self.hours else 0.0
+        taught = min(root, _CLIP * level) if self.hours >= 2 * HOURS and level > 0 else root
+        self._learn_spread(residual)
+        self._remember(residual, usage)
+        self._cells[_LEVEL] = taught if level < 0 else _LEVEL_FADING * taught + (1 - _LEVEL_FADING) * level
         self._learn_profile(hour, is_weekend, taught)
-        self._before, self._sizes = self._sums(), self._usual_sizes()
 
     def skip(self, hours: int) -> None:
         """Note hours without a reading: nothing is known of them, so they deviate by nothing."""
         for _ in range(min(hours, HOURS)):
-            self._remember(0.0, 0.0, 0.0)
-        self._before, self._sizes = self._sums(), self._usual_sizes()
+            self._remember(0.0, 0.0)
 
-    def _remember(self, residual: float, usage: float, expected: float) -> None:
-        for past, value in ((self._residuals, residual), (self._usage, usage), (self._expected, expected)):
-            past.append(value)
-            if len(past) >= HOURS:
-                del past[0]
+    def save(self) -> tuple[int, bytes]:
+        """Return what was learned."""
+        whole = _little_endian(self._cells).tobytes()
+        cut = whole[: 4 * _SPREAD]
+        return self.hours, cut[1::4] + cut[2::4] + cut[3::4] + whole[4 * _SPREAD :]
+
+    @classmethod
+    def restored(cls, hours: int, saved: bytes) -> HourlyHabit:
+        """Return the habit that was saved.
+
+        Raises:
+            ValueError: these are not a habit's numbers.
+        """
+        if len(saved) != _SAVED_BYTES:
+            raise ValueError(f"a habit of {len(saved)} bytes; expected {_SAVED_BYTES}")
+        whole = bytearray(4 * _SPREAD)
+        for number in range(3):
+            whole[number + 1 :: 4] = saved[number * _SPREAD : (number + 1) * _SPREAD]
+        habit = cls()
+        habit.hours, habit._cells = hours, _little_endian(array("f", bytes(whole) + saved[3 * _SPREAD :])[:])
+        return habit
+
+    def _remember(self, residual: float, usage: float) -> None:
+        cells = self._cells
+        cells[_RESIDUALS : _USAGE - 1] = cells[_RESIDUALS + 1 : _USAGE]
+        cells[_USAGE : _SPREAD - 1] = cells[_USAGE + 1 : _SPREAD]
+        cells[_USAGE - 1], cells[_SPREAD - 1] = _rounded(residual), _rounded(usage)
         self.hours += 1
+        self._ready = None
 
-    def _sums(self) -> _Sums:
-        return _Sums(*map(_over_windows, (self._residuals, self._usage, self._expected)))
+    def _prepare(self) -> array[float]:
+        """Return the sums of deviations before the running hour, and the usual size of each window's deviation.
 
-    def _usual_sizes(self) -> tuple[float, ...]:
-        """Return the usual size of each window's deviation: the account's own, mixed with its kind's while it is young."""
+        The size is the account's own, mixed with its kind's while the account is young.
+        """
         level, days = self.level, min(self.hours / HOURS, _SPREAD_DAYS)
         weight = days / (days + _SETTLED_DAYS)
-        return tuple(
-            [
-                level * ((1 - weight) * _PRIOR_SPREAD * growth + _LEAST_SPREAD * root)
-                + weight * (own if own is not None else level * _PRIOR_SPREAD * growth)
-                + _TINY
-                for own, growth, root in zip(self._spread, _GROWTH, _ROOTS, strict=True)
-            ]
-        )
+        rest, past = 1 - weight, self._cells[_RESIDUALS:_USAGE]
+        sizes = [
+            level * (rest * prior + least) + weight * (own if own >= 0 else level * prior) + _TINY
+            for own, prior, least in zip(self._cells[_SPREAD:_LEVEL], _PRIOR_SIZES, _LEAST_SIZES, strict=True)
+        ]
+        last = past[-1] + past[-2]
+        self._ready = array("d", (last, sum(past[-7:-2], last), sum(past), *sizes))
+        return self._ready
 
     def _learn_spread(self, residual: float) -> None:
-        days = self.hours / HOURS
-        weight = max(1 / (1 + days), 1 / _SPREAD_DAYS) if self.hours else 1.0
-        for number, past in enumerate(self._before.residuals):
-            size, own = _NORMAL * abs(residual + past), self._spread[number]
-            if own is None:
-                self._spread[number] = size
+        cells, days = self._cells, self.hours / HOURS
+        weight = max(1 / (1 + days), 1 / _SPREAD_DAYS)
+        sums = (0.0, *(self._ready or self._prepare())[: len(WINDOWS) - 1])
+        for cell, past, root in zip(range(_SPREAD, _LEVEL), sums, _ROOTS, strict=True):
+            size, own = _NORMAL * abs(residual + past), cells[cell]
+            if own < 0:
+                cells[cell] = size
             else:
                 size = min(size, 4 * own) if days > _SETTLED_DAYS else size
-                self._spread[number] = own + weight / _ROOTS[number] * (size - own)
+                cells[cell] = own + weight / root * (size - own)
 
     def _learn_profile(self, hour: int, is_weekend: bool, root: float) -> None:
         own, other = hour + HOURS * is_weekend, hour + HOURS * (not is_weekend)
         days = self.hours / HOURS
         rate = max(1 / (1 + days), 1 / _PROFILE_DAYS)
         for cell, weight in ((own, rate), (other, 0.05 if days > _SETTLED_DAYS else 0.25)):
-            known = self._profile[cell]
-            self._profile[cell] = root if known is None else known + weight * (root - known)
+            known = self._cells[cell]
+            self._cells[cell] = _rounded(root if known < 0 else known + weight * (root - known))
 
 
-def _over_windows(past: list[float]) -> tuple[float, ...]:
-    """Return per window the sum over the hours before the running one."""
-    return tuple([sum(past[1 - window :]) if window > 1 else 0.0 for window in WINDOWS])
+def _rounded(x: float) -> float:
+    """Return `x` rounded to 16 significant bits, by Dekker's splitting (Numerische Mathematik 18, 1971)."""
+    if -_LEAST < x < _LEAST:
+        return 0.0
+    far = _SPLITTER * x
+    return far - (far - x)
+
+
+def _little_endian(numbers: array[float]) -> array[float]:
+    """Return the numbers as they are saved, on whatever machine."""
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers

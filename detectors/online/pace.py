@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import erfc, sqrt
 
-from river import base, stats
+from river import base
 
+_FADING = 1 / 7
 _CORRELATED = 1.3  # days that follow each other are alike: their errors cancel less than independent ones
 _DRIFT = 0.14  # relative error of the level itself over a cycle, of an account that is known well
 _DRIFT_WHEN_YOUNG = 3.0  # times that over the root of the days seen, on top
@@ -16,6 +17,7 @@ class Pace(base.Estimator):
 
     The sum over the days left has two errors: the days' own scatter, which averages out, and that of the level, which does
     not: sd = mean * sqrt(1.3 cv^2 / days + u^2), u = .14 (1 + 3 / sqrt n); constants from daily forecasts of real homes.
+    Mean and variance fade as River's `EWMean` and `EWVar` do; they are plain numbers since there is a pace for every account.
 
     Args:
         fading_factor: weight of the newest day.
@@ -30,24 +32,27 @@ class Pace(base.Estimator):
     (10.0, True, True)
     """
 
-    def __init__(self, fading_factor: float = 1 / 7) -> None:
+    __slots__ = ("_mean", "_square", "days", "fading_factor")
+
+    def __init__(self, fading_factor: float = _FADING) -> None:
         self.fading_factor = fading_factor
         self.days = 0
-        self._mean = stats.EWMean(fading_factor)
-        self._variance = stats.EWVar(fading_factor)
+        self._mean = 0.0
+        self._square = 0.0
 
     def learn_one(self, y: float) -> None:
         """Take in a day's usage."""
+        weight = self.fading_factor if self.days else 1.0
         self.days += 1
-        self._mean.update(y)
-        self._variance.update(y)
+        self._mean = weight * y + (1 - weight) * self._mean
+        self._square = weight * y * y + (1 - weight) * self._square
 
     def remaining(self, days: float) -> tuple[float, float]:
         """Return the mean and the standard deviation of the usage in the next `days`."""
-        mean = float(self._mean.get())
+        mean = self._mean
         if mean <= 0 or days <= 0:
             return 0.0, 0.0
-        scatter = float(self._variance.get()) / mean**2
+        scatter = max(0.0, self._square / mean**2 - 1)
         drift = _DRIFT * (1 + _DRIFT_WHEN_YOUNG / sqrt(max(self.days, 1)))
         total = mean * days
         return total, total * sqrt(_CORRELATED * scatter / days + drift**2)
@@ -58,3 +63,14 @@ class Pace(base.Estimator):
         if deviation == 0:
             return float(mean > limit)
         return 0.5 * erfc((limit - mean) / deviation / sqrt(2))
+
+    def save(self) -> tuple[int, float, float]:
+        """Return what was learned."""
+        return self.days, self._mean, self._square
+
+    @classmethod
+    def restored(cls, saved: tuple[int, float, float]) -> Pace:
+        """Return the pace that was saved."""
+        pace = cls()
+        pace.days, pace._mean, pace._square = saved
+        return pace

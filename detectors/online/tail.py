@@ -31,10 +31,13 @@ class UpperTail(base.Estimator):
     (0.0, 5.0)
     """
 
+    __slots__ = ("_counts", "_n", "_prior", "_refreshed_at", "_table", "prior_decade", "prior_weight")
+
     def __init__(self, prior_decade: float = 1.0, prior_weight: float = 1000.0) -> None:
         self.prior_decade = prior_decade
         self.prior_weight = prior_weight
-        self._counts = [0.0] * _BINS
+        self._prior = [prior_weight * 10.0 ** (-(number / _PER_UNIT) / prior_decade) for number in range(_BINS)]
+        self._counts = [0] * _BINS
         self._n = 0
         self._refreshed_at = 0
         self._table = [0.0] * _BINS
@@ -42,27 +45,43 @@ class UpperTail(base.Estimator):
 
     def learn_one(self, x: float) -> None:
         """Count `x`."""
-        self._counts[_bin(x)] += 1.0
+        number = int(x * _PER_UNIT) if 0.0 < x < _BINS else 0 if x <= 0.0 else _BINS - 1
+        self._counts[number if number < _BINS else _BINS - 1] += 1
         self._n += 1
         if self._n - self._refreshed_at > 16 + _REFRESH_SHARE * self._n:
             self._refresh()
 
     def decades(self, x: float) -> float:
         """Return how rare values at or above `x` are: 3.0 is one in a thousand."""
-        return self._table[_bin(x)]
+        number = int(x * _PER_UNIT) if 0.0 < x < _BINS else 0 if x <= 0.0 else _BINS - 1
+        return self._table[number if number < _BINS else _BINS - 1]
 
     def _refresh(self) -> None:
-        above = 0.0
+        above, weight = 0, self._n + self.prior_weight
         for number in range(_BINS - 1, -1, -1):
             above += self._counts[number]
-            prior = 10.0 ** (-(number / _PER_UNIT) / self.prior_decade)
-            share = (above + self.prior_weight * prior) / (self._n + self.prior_weight)
-            self._table[number] = min(_MOST_DECADES, max(0.0, -log10(share)))
+            self._table[number] = min(_MOST_DECADES, max(0.0, -log10((above + self._prior[number]) / weight)))
         self._refreshed_at = self._n
 
+    def save_counts(self) -> list[int]:
+        """Return what changes with every value."""
+        return self._counts
 
-def _bin(x: float) -> int:
-    if x <= 0.0:
-        return 0
-    number = int(x * _PER_UNIT)
-    return number if number < _BINS else _BINS - 1
+    def save_table(self) -> tuple[int, list[float]]:
+        """Return what changes ever more seldom, and is as old as it says: it is not what the counts say now."""
+        return self._refreshed_at, self._table
+
+    def restore(self, counts: list[int], table: tuple[int, list[float]]) -> None:
+        """Take the place of the tail that was saved.
+
+        Raises:
+            ValueError: this is not one's counts and table.
+        """
+        refreshed_at, decades = table
+        if not len(counts) == len(decades) == _BINS or not refreshed_at <= sum(counts):
+            raise ValueError(
+                f"{len(counts)} counts and {len(decades)} decades after {refreshed_at} of {sum(counts)} values; "
+                f"expected {_BINS} of each, and a table no newer than the counts"
+            )
+        self._counts, self._n = counts, sum(counts)
+        self._refreshed_at, self._table = refreshed_at, decades

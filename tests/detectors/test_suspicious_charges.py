@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from detectors.alerts import Alert
+from detectors.bulletins import MerchantDenied
 
 START = datetime(2026, 2, 2, 12, tzinfo=UTC)
 
@@ -19,10 +20,13 @@ def pay(asked: Any, at: datetime, amount: str, merchant: str = "grocer", **more:
 
 
 def answer(asked: Any, alert: Alert, means: str, at: datetime) -> None:
+    """Give the engine an answer, and let it hear what it announces, as every partition does."""
     assert (
         asked.tell("answer.given", at, account=alert.account, alert_id=alert.alert_id, choice="1", means=means, at=at)
         == []
     )
+    for bulletin in asked.engine.take_announcements():
+        asked.engine.hear(bulletin)
 
 
 @pytest.fixture
@@ -117,3 +121,23 @@ def test_currencies_are_not_compared(known: Any) -> None:
 def test_what_is_large_depends_on_the_currency(ask: Callable[..., Any]) -> None:
     assert pay(ask(), START, "2500", "kiosk", currency="JPY") == []
     assert len(pay(ask(), START, "250000", "kiosk", currency="JPY")) == 1
+
+
+def test_a_no_is_announced_once_to_every_partition(known: Any) -> None:
+    (alert,) = pay(known, LATER, "2500.00", "massage-chairs", account="c1")
+    at = LATER + timedelta(hours=1)
+    for _ in range(2):
+        known.tell("answer.given", at, account="c1", alert_id=alert.alert_id, choice="2", means="denied", at=at)
+
+    (bulletin,) = known.engine.take_announcements()
+
+    assert bulletin == MerchantDenied(
+        id=f"{alert.alert_id}:denied", source="/foretell/streams", time=at, merchant="massage-chairs"
+    )
+
+
+def test_a_yes_is_nobody_elses_business(known: Any) -> None:
+    (alert,) = pay(known, LATER, "2500.00", "massage-chairs", account="c1")
+    known.tell("answer.given", LATER, account="c1", alert_id=alert.alert_id, choice="1", means="confirmed", at=LATER)
+
+    assert known.engine.take_announcements() == []

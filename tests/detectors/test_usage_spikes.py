@@ -9,6 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from detectors.alerts import Alert
+from detectors.events import UsageRecorded
+from detectors.profile import AccountFacts
+from detectors.usage_spike import UsageSpike, UsageSpikeSettings
 
 START = datetime(2026, 2, 2, tzinfo=UTC)
 WARM = 24 * 21
@@ -143,3 +146,26 @@ def test_a_newcomer_is_judged_by_what_others_use(ask: Callable[..., Any]) -> Non
     assert use(asked, AT, 1.5, account="new") == []
     (alert,) = use(asked, AT + timedelta(hours=1), 400, account="new")
     assert "not known yet" in alert.reasons[0].what
+
+
+def test_asking_about_a_meter_never_seen_pools_nothing() -> None:
+    detector, facts = UsageSpike(UsageSpikeSettings()), AccountFacts("a1")
+    fields = {"id": "u1", "source": "/t", "time": START, "account": "a1", "meter": "gas", "unit": "m3", "quantity": 5}
+    memory = detector.begin()
+
+    detector.score(UsageRecorded.model_validate(fields), facts, memory)
+
+    assert detector.save_pools() == {}
+
+
+def test_meters_past_the_two_hundredth_share_a_pool() -> None:
+    detector = UsageSpike(UsageSpikeSettings())
+    for number in range(230):
+        facts, memory = AccountFacts(f"a{number}"), detector.begin()
+        for hour in range(2):
+            fields = {"id": f"u{hour}", "source": "/t", "time": START + timedelta(hours=hour), "account": facts.account}
+            event = UsageRecorded.model_validate({**fields, "meter": f"m{number}", "unit": "1", "quantity": 5})
+            detector.settle(event.time, facts, memory)
+            detector.learn(event, facts, memory, [])
+
+    assert len(detector.save_pools()) == 2 * 201
