@@ -49,8 +49,8 @@ class Batch:
 class Positions(Protocol):
     """Who knows what was processed."""
 
-    async def start_of(self, partitions: set[TP]) -> Mapping[TP, int]:
-        """Return the offset to read each newly assigned partition from."""
+    def starts_of(self, partitions: set[TP]) -> Mapping[TP, int]:
+        """Return the offset to read each newly assigned partition from; nothing where its state is not restored."""
 
     def committable(self, partition: TP) -> int | None:
         """Return the offset below which everything is processed, or None where nothing was."""
@@ -103,7 +103,7 @@ class BatchConsumer(Consumer):
         """Seek to where the engine's state stands, not to what the group committed."""
         await super().perform_seek()
         app = cast("BatchApp", self.app)
-        starts = await app.positions.start_of(set(self.assignment()))
+        starts = app.positions.starts_of(set(self.assignment()))
         app.handed_out.update(starts)
         if starts:
             await self.seek_wait(starts)

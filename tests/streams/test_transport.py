@@ -7,6 +7,7 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
 from faust.assignor.partition_assignor import PartitionAssignor
+from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types.tuples import ConsumerMessage
 
@@ -28,8 +29,6 @@ def test_faust_and_aiokafka_are_the_versions_whose_inside_was_read() -> None:
         ("assignment", ["self"]),
         ("position", ["self", "tp"]),
         ("highwater", ["self", "tp"]),
-        ("highwaters", ["self", "partitions"]),
-        ("earliest_offsets", ["self", "partitions"]),
         ("_new_consumer_thread", ["self"]),
     ],
 )
@@ -85,6 +84,22 @@ def test_a_message_still_takes_what_we_hand_it() -> None:
         "tp",
     ]
     assert "generation_id" in fields
+
+
+def test_shards_are_taken_over_before_reading_goes_on() -> None:
+    """The recovery awaits our signal first, then seeks, then lets the flow resume."""
+    source = inspect.getsource(Recovery._resume_streams)
+
+    assert "on_rebalance_complete.send()" in source
+    assert source.index("on_rebalance_complete.send()") < source.index("resume_flow") < len(source)
+    assert source.index("on_rebalance_complete.send()") < source.index("perform_seek")
+
+
+def test_the_app_still_says_in_which_generation_it_is() -> None:
+    app = BatchApp("probe", broker="kafka://127.0.0.1:1")
+
+    assert app.consumer_generation_id == 0
+    assert app.rebalancing is False
 
 
 def test_every_worker_gets_its_share_and_partitions_stay_together() -> None:
