@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := .venv-bench
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links # no index address in a lock
 
@@ -40,8 +41,15 @@ format: $(READY) ## let ruff format and mend what it can
 schemas: $(READY) ## write docs/schemas from the message models
 	$(BIN)/foretell schemas write
 
-bench: $(READY) ## how good the detectors are, on public data; DATA=folder
+bench: $(READY) $(BENCH)/.ready ## how good the detectors are, and how fast all is beside others; DATA=folder SCALE=quick
 	$(BIN)/python bench/detection.py --data $(or $(DATA),../shared/data)
+	$(BIN)/python -m bench.throughput --scale $(or $(SCALE),full)
+
+$(BENCH)/.ready: bench/references/requirements.txt
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@echo '*' > $(BENCH)/.gitignore
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/references/requirements.txt
+	@touch $@
 
 image-check: $(READY) ## the image's install steps, compose and monitoring files, as far as that goes without Docker
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

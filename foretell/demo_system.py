@@ -174,6 +174,7 @@ class DemoSystem:
         sections: dict[str, Any] = {
             "kafka": {"bootstrap": bootstrap, "group": "demo"},
             "topics": {"partitions": _PARTITIONS},
+            "stream": {"clock": "events"},  # the replay is of another year
             "http": {"host": _HOST, "stream": stream_port, "deliver": deliver_port},
             "meters": {name: meter.model_dump(mode="json") for name, meter in METERS.items()},
             "plans": {name: plan.model_dump(mode="json", exclude_none=True) for name, plan in PLANS.items()},

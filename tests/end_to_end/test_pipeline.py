@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
 
 from foretell.broker import LocalBroker
 
@@ -135,9 +136,30 @@ def test_the_counters_add_up_to_what_was_sent(pipeline: Any, eventually: Eventua
     eventually(lambda: pipeline.scrape("deliver").get("foretell_consumer_lag_records") == 0)
 
 
-def test_a_worker_that_starts_again_repeats_its_alerts_and_nobody_is_told_twice(
-    pipeline: Any, eventually: Eventually
-) -> None:
+def test_a_worker_that_starts_again_knows_what_it_knew(pipeline: Any, eventually: Eventually) -> None:
+    """7.9 of 10 GB before, 0.2 after: only whoever remembers the first sees the limit pass."""
+    first = pipeline.start("stream")
+    pipeline.start("deliver")
+    pipeline.send_event("accounts", "a1", on_plan("a1"))
+    pipeline.send_event("usage", "a1", usage(1, "7.9", NOON + timedelta(hours=1)))
+    eventually(lambda: pipeline.scrape("stream").get("foretell_events_applied_total") == 2)
+    written = pipeline.scrape("stream").get("foretell_state_written_bytes_total", 0)
+    pipeline.send_event("usage", "a1", usage(2, "0.05", NOON + timedelta(hours=2)))
+    eventually(lambda: pipeline.scrape("stream")["foretell_state_written_bytes_total"] > written)
+
+    first.kill()
+    pipeline.start("stream")
+    pipeline.send_event("usage", "a1", usage(3, "0.2", NOON + timedelta(hours=3)))
+
+    (message,) = eventually(pipeline.messages)
+    assert "80" in json.dumps(message)
+    assert pipeline.scrape("stream")["foretell_events_applied_total"] <= 2
+
+
+def test_an_alert_that_a_replay_repeats_is_told_once(pipeline: Any, eventually: Eventually) -> None:
+    """The worker is killed before a checkpoint covers the event."""
+    config = yaml.safe_load(pipeline.config_path.read_text())
+    pipeline.config_path.write_text(yaml.safe_dump({**config, "stream": {"checkpoint_seconds": 60}}))
     first = pipeline.start("stream")
     pipeline.start("deliver")
     pass_the_limit(pipeline, "a1")
