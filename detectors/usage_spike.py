@@ -486,6 +486,8 @@ def _size(usage: float, typical: float) -> float:
 
 def _oddness(pool: _Pool, errors: tuple[float, ...]) -> tuple[float, int]:
     """Return the quadratic mean of the windows' rarities, in decades, and the window that says most."""
+    if max(errors) <= _NOTABLE:
+        return 0.0, 0
     total, most, window = 0.0, -1.0, 0
     for number, error in enumerate(errors):
         if error <= _NOTABLE:

@@ -184,14 +184,16 @@ class HourlyHabit(base.Estimator):
     def _learn_spread(self, residual: float) -> None:
         cells, days = self._cells, self.hours / HOURS
         weight = max(1 / (1 + days), 1 / _SPREAD_DAYS)
-        sums = (0.0, *(self._ready or self._prepare())[: len(WINDOWS) - 1])
-        for cell, past, root in zip(range(_SPREAD, _LEVEL), sums, _ROOTS, strict=True):
-            size, own = _NORMAL * abs(residual + past), cells[cell]
+        is_settled, ready, past = days > _SETTLED_DAYS, self._ready or self._prepare(), 0.0
+        for number, root in enumerate(_ROOTS):
+            size, own = _NORMAL * abs(residual + past), cells[_SPREAD + number]
             if own < 0:
-                cells[cell] = size
+                cells[_SPREAD + number] = size
             else:
-                size = min(size, 4 * own) if days > _SETTLED_DAYS else size
-                cells[cell] = own + weight / root * (size - own)
+                if is_settled and size > 4 * own:
+                    size = 4 * own
+                cells[_SPREAD + number] = own + weight / root * (size - own)
+            past = ready[number]
 
     def _learn_profile(self, hour: int, is_weekend: bool, root: float) -> None:
         own, other = hour + HOURS * is_weekend, hour + HOURS * (not is_weekend)

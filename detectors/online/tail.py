@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log10
+from math import floor, log10
 
 from river import base
 
@@ -31,7 +31,7 @@ class UpperTail(base.Estimator):
     (0.0, 5.0)
     """
 
-    __slots__ = ("_counts", "_n", "_prior", "_refreshed_at", "_table", "prior_decade", "prior_weight")
+    __slots__ = ("_counts", "_n", "_prior", "_refresh_at", "_refreshed_at", "_table", "prior_decade", "prior_weight")
 
     def __init__(self, prior_decade: float = 1.0, prior_weight: float = 1000.0) -> None:
         self.prior_decade = prior_decade
@@ -39,7 +39,7 @@ class UpperTail(base.Estimator):
         self._prior = [prior_weight * 10.0 ** (-(number / _PER_UNIT) / prior_decade) for number in range(_BINS)]
         self._counts = [0] * _BINS
         self._n = 0
-        self._refreshed_at = 0
+        self._refreshed_at = self._refresh_at = 0
         self._table = [0.0] * _BINS
         self._refresh()
 
@@ -48,7 +48,7 @@ class UpperTail(base.Estimator):
         number = int(x * _PER_UNIT) if 0.0 < x < _BINS else 0 if x <= 0.0 else _BINS - 1
         self._counts[number if number < _BINS else _BINS - 1] += 1
         self._n += 1
-        if self._n - self._refreshed_at > 16 + _REFRESH_SHARE * self._n:
+        if self._n >= self._refresh_at:
             self._refresh()
 
     def decades(self, x: float) -> float:
@@ -61,7 +61,7 @@ class UpperTail(base.Estimator):
         for number in range(_BINS - 1, -1, -1):
             above += self._counts[number]
             self._table[number] = min(_MOST_DECADES, max(0.0, -log10((above + self._prior[number]) / weight)))
-        self._refreshed_at = self._n
+        self._refreshed_at, self._refresh_at = self._n, _next_refresh(self._n)
 
     def save_counts(self) -> list[int]:
         """Return what changes with every value."""
@@ -84,4 +84,9 @@ class UpperTail(base.Estimator):
                 f"expected {_BINS} of each, and a table no newer than the counts"
             )
         self._counts, self._n = counts, sum(counts)
-        self._refreshed_at, self._table = refreshed_at, decades
+        self._refreshed_at, self._refresh_at, self._table = refreshed_at, _next_refresh(refreshed_at), decades
+
+
+def _next_refresh(after: int) -> int:
+    """Return how many values are counted when a table is next worked out: ever more seldom."""
+    return floor((after + 16) / (1 - _REFRESH_SHARE)) + 1
