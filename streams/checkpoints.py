@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from math import inf
 from typing import Any
 
 import orjson
@@ -20,10 +22,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from detectors.shared_state import is_shared
 
+from .disk import Disk
 from .settings import KafkaSettings
 
 POSITIONS_KEY = b"\x00positions"
-LARGEST_STATE_BYTES = 900_000  # the key and the batch's own bytes beside it stay below a topic's default limit
+IDLE_OVERHEAD_BYTES = 220  # of key, value and dictionary entry, beside an account's saved bytes
 _BATCH_BYTES = 1 << 19
 _TRANSACTION_TIMEOUT_MS = 60_000
 _APPENDS_IN_A_ROW = 500
@@ -36,6 +39,7 @@ class Restored:
     Attributes:
         positions: per input, the offset below which every event is in the states; the input's beginning where none is saved.
         states: saved accounts.
+        disk: those of them that there was no room for.
         shared: what is saved beside them, by key.
         starts: the first offset of each input, above its position if retention was quicker than the worker.
         ends: the end of each input.
@@ -43,6 +47,7 @@ class Restored:
 
     positions: dict[str, int] = field(default_factory=dict)
     states: dict[bytes, bytes] = field(default_factory=dict)
+    disk: Disk = field(default_factory=Disk)
     shared: dict[bytes, bytes] = field(default_factory=dict)
     starts: dict[str, int] = field(default_factory=dict)
     ends: dict[str, int] = field(default_factory=dict)
@@ -106,6 +111,7 @@ async def restore(
     inputs: Sequence[str],
     numbers: Sequence[int],
     is_wanted: Callable[[], bool] = lambda: True,
+    most_bytes: float = inf,
 ) -> dict[int, Restored] | None:
     """Return what the state partitions and their inputs hold, read in bulk.
 
@@ -115,6 +121,7 @@ async def restore(
         inputs: the input topics.
         numbers: the partitions.
         is_wanted: asked now and then; once it says no, as in another rebalance, the answer is None.
+        most_bytes: of memory for the states of each partition, by estimate; the rest goes to disk.
     """
     found = {number: Restored() for number in numbers}
     parts = {TopicPartition(topic, number): restored for number, restored in found.items()}
@@ -142,6 +149,7 @@ async def restore(
         while left and is_wanted():
             for part, records in (await consumer.getmany(*left, timeout_ms=200, max_records=20_000)).items():
                 _fold(parts[part], records)
+                _make_room(parts[part], records, most_bytes)
             left = {part for part in left if await consumer.position(part) < last[part]}
     finally:
         await consumer.stop()
@@ -149,11 +157,26 @@ async def restore(
         restored = found[source.partition]
         restored.starts[source.topic], restored.ends[source.topic] = starts[source], ends[source]
         restored.positions.setdefault(source.topic, starts[source])
-    return None if left else found
+    if not left:
+        return found
+    for restored in found.values():
+        restored.disk.close()
+    return None
 
 
-def _fold(restored: Restored, records: Iterable[Any]) -> None:
+def _make_room(restored: Restored, latest: Sequence[Any], most_bytes: float) -> None:
+    each = sum(len(record.value or b"") for record in latest) / len(latest) + IDLE_OVERHEAD_BYTES
+    too_many = len(restored.states) - int(min(most_bytes / each, len(restored.states)))
+    if too_many > 0:
+        keys = list(islice(restored.states, too_many))
+        restored.disk.put({key: restored.states.pop(key) for key in keys})
+
+
+def _fold(restored: Restored, records: Sequence[Any]) -> None:
     states = restored.states
+    if len(restored.disk):
+        for record in records:
+            restored.disk.take(record.key)  # what is told again now was told before
     for record in records:  # aiokafka's, bytes to bytes
         key, value = record.key, record.value
         if is_shared(key):

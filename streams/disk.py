@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -47,6 +47,11 @@ class Disk:
             self._open().delete(key, self._without_log())
             self._count -= 1
         return found
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give all that is kept."""
+        if self._store is not None:
+            yield from self._store.items()
 
     def freeze(self) -> None:
         """Change nothing any more, not even by taking."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import structlog
@@ -64,10 +65,10 @@ class EngineShard(Shard):
         self._around = around
         self._keys = KeyCheck(around.partitions)
         accounts: Residents[Profile] = Residents(
-            self._save, self._restore, most_bytes=around.memory_bytes, idle=restored.states
+            self._save, self._restore, most_bytes=around.memory_bytes, idle=restored.states, disk=restored.disk
         )
         self.engine = Engine(around.engine, accounts)
-        self.engine.restore(restored.shared, restored.states.items())
+        self.engine.restore(restored.shared, chain(restored.states.items(), restored.disk.items()))
         super().__init__(number, accounts, restored.positions, restored.shared)
 
     def _save(self, profile: Profile) -> bytes:

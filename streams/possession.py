@@ -136,7 +136,7 @@ async def take_over(
     taken: dict[int, Possession] = {}
     try:
         await asyncio.gather(*(writer.start() for writer in writers.values()))  # nobody else can write from here on
-        found = await restore(settings.kafka, topic, inputs, numbers, is_wanted)
+        found = await restore(settings.kafka, topic, inputs, numbers, is_wanted, settings.worker.memory_mb << 19)
         if found is None or not is_wanted():
             return None
         for number, restored in found.items():

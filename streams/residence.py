@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
+from .checkpoints import IDLE_OVERHEAD_BYTES
 from .disk import Disk
 
 T = TypeVar("T")
@@ -14,7 +15,6 @@ Saved = tuple[bytes, bytes | None]
 
 # Measured with `make bench` (bytes of memory per account): what is kept beside an account's saved bytes.
 _HOT_FACTOR = 3.5  # an object's size over its saved bytes
-_IDLE_OVERHEAD = 220  # of key, value and dictionary entry
 _FIRST_GUESS = 1000.0  # of an account's saved bytes, before any was saved
 _FADING = 0.01
 _CHANCES = 3
@@ -41,6 +41,7 @@ class Residents(Generic[T]):
         restore: a key and bytes to an account.
         most_bytes: of memory for all of them, by estimate.
         idle: accounts to begin with.
+        disk: more of them.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class Residents(Generic[T]):
         *,
         most_bytes: float,
         idle: dict[bytes, bytes] | None = None,
+        disk: Disk | None = None,
     ) -> None:
         self._save = save
         self._restore = restore
         self._hot: dict[bytes, T] = {}
         self._idle = {} if idle is None else idle
-        self._disk = Disk()
+        self._disk = Disk() if disk is None else disk
         self._dirty: set[bytes] = set()
         self._uncut: set[bytes] = set()
         self._cut: list[Saved] = []
@@ -136,11 +138,11 @@ class Residents(Generic[T]):
 
     def _make_room(self, in_hand: bytes = b"") -> None:
         """Let the accounts that were longest in use rest, and idle ones go to disk, until the estimate fits."""
-        hot_bytes = self._mean_bytes * _HOT_FACTOR + _IDLE_OVERHEAD
+        hot_bytes = self._mean_bytes * _HOT_FACTOR + IDLE_OVERHEAD_BYTES
         most_hot = max(_CHANCES + 1, self._most_bytes / 2 / hot_bytes)
         while len(self._hot) > most_hot:
             self._rest(most_hot, in_hand)
-        while self._idle and self._idle_bytes + len(self._idle) * _IDLE_OVERHEAD > self._most_bytes / 2:
+        while self._idle and self._idle_bytes + len(self._idle) * IDLE_OVERHEAD_BYTES > self._most_bytes / 2:
             self._spill()
 
     def _rest(self, most_hot: float, in_hand: bytes) -> None:

@@ -122,6 +122,30 @@ def test_a_checkpoint_larger_than_a_batch_is_whole(kafka: KafkaSettings, topic: 
     assert written > sum(map(len, states.values()))
 
 
+def test_what_memory_has_no_room_for_is_restored_to_disk(kafka: KafkaSettings, topic: str) -> None:
+    """Accounts that were written again, or closed, are there once or not at all."""
+    old = {b"a%d" % number: b"old" * 300 for number in range(3000)}
+    new = dict.fromkeys(list(old)[::3], b"new" * 300)
+    closed = list(old)[1::30]
+
+    async def work() -> Restored:
+        writer = await started(kafka, topic)
+        for states in (old.items(), new.items(), ((key, None) for key in closed)):
+            await writer.write(states, {f"{topic}-input": 4})
+        await writer.close()
+        found = await restore(kafka, topic, [f"{topic}-input"], [0], most_bytes=200_000)
+        assert found is not None
+        return found[0]
+
+    found = run(work())
+
+    on_disk = dict(found.disk.items())
+    assert len(on_disk) == len(found.disk) > 2000
+    assert not found.states.keys() & on_disk.keys()
+    assert found.states | on_disk == {key: saved for key, saved in (old | new).items() if key not in closed}
+    found.disk.close()
+
+
 def test_a_restore_that_is_not_wanted_any_more_ends(kafka: KafkaSettings, topic: str) -> None:
     async def work() -> dict[int, Restored] | None:
         writer = await started(kafka, topic)
