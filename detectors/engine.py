@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,8 +46,7 @@ class EngineSettings(BaseModel):
         return blake2b(self.model_dump_json().encode(), digest_size=6).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an event stands and when it got there.
 
     Attributes:
@@ -126,8 +124,10 @@ class Engine:
             StateError: what is saved of the account cannot be read.
         """
         self._check_unit(event)
-        if origin.timestamp_ms is not None:
+        account_ms = event.time.timestamp() * 1000
+        if origin.timestamp_ms is not None and account_ms > origin.timestamp_ms:
             refuse_future(event.time, origin.timestamp_ms)
+            account_ms = origin.timestamp_ms  # a clock that is ahead wakes nobody early
         key = event.account.encode()
         if is_shared(key):
             raise Rejected("invalid", "account: begins with a zero byte, which only our own state may; expected a name")
@@ -139,7 +139,6 @@ class Engine:
             self.repeated += 1
             return []
         work = _Work()
-        account_ms = _account_time_ms(event, origin)
         if profile.timer_ms != NEVER:
             self._wake(key, profile, account_ms, work)
         profile.late_ms = 0 if now_ms is None else max(0, int((now_ms - account_ms) // _DAY_MS)) * _DAY_MS
@@ -352,9 +351,3 @@ class _Work:
 
 def _milliseconds(moment: datetime) -> int:
     return -((_EPOCH - moment) // _MILLISECOND)  # rounded up: never woken before the time
-
-
-def _account_time_ms(event: Message, origin: Origin) -> float:
-    """Return the time that has surely come for this account: a clock that is ahead wakes nobody early."""
-    happened = event.time.timestamp() * 1000
-    return happened if origin.timestamp_ms is None else min(happened, origin.timestamp_ms)
