@@ -8,5 +8,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from foretell.cli import main
 from tests.faults.sabotage import SABOTAGES
 
-SABOTAGES[sys.argv.pop(1)]()
-main()
+if __name__ == "__main__":
+    SABOTAGES[sys.argv.pop(1)]()
+    main()
