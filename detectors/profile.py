@@ -14,7 +14,7 @@ from .events import AccountUpdated, Cycle
 UTC_ZONE = ZoneInfo("UTC")
 NEVER = -1
 _EVENTS_REMEMBERED = 64
-_DIGEST_BYTES = 8
+_DIGEST_BYTES = 6
 _SEEN_BYTES = _EVENTS_REMEMBERED * _DIGEST_BYTES
 
 
@@ -50,7 +50,7 @@ class AccountFacts:
 
 
 class RecentIds:
-    """Digests of the events seen last, eight bytes each: two of 64 are alike once in 10^17 events.
+    """Digests of the events seen last, six bytes each: a new one is taken for one of 64 once in 4 * 10^12 events.
 
     >>> recent = RecentIds()
     >>> recent.is_repeated("/meters", "r-1"), recent.is_repeated("/meters", "r-1")
