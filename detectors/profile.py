@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from .events import AccountUpdated, Cycle
 
@@ -27,8 +28,7 @@ def cycle_of(kind: Literal["month", "week", "days", "prepaid"], anchor: datetime
 BY_THE_MONTH = cycle_of("month", None, 30)
 
 
-@dataclass(frozen=True, slots=True)
-class AccountFacts:
+class AccountFacts(msgspec.Struct, frozen=True, gc=False):
     """What the accounts topic has said so far, with a usable default for what it has not."""
 
     account: str
@@ -46,7 +46,7 @@ class AccountFacts:
             changes["cycle"] = cycle_of(event.cycle.kind, event.cycle.anchor, event.cycle.length)
         if event.zone is not None:
             changes["zone"] = event.zone
-        return replace(self, **changes)
+        return msgspec.structs.replace(self, **changes)
 
 
 class RecentIds:
