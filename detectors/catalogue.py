@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .bulletins import BulletinBoard
+from .bulletin_board import BulletinBoard
 from .detector import Detector
 from .message import Name
 from .plan_limit import PlanLimit, PlanLimitSettings

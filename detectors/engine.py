@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .accounts import Accounts, AccountsInMemory
 from .alerts import Alert, DetectorVersion, Evidence, derive_alert_id
-from .bulletins import Bulletin, BulletinBoard
+from .bulletin_board import BulletinBoard
+from .bulletins import Bulletin
 from .catalogue import CatalogueSettings, build_detectors
 from .codec import EVENT_TYPES, Rejected, refuse_future
 from .detector import Announcing, Detector, Finding, Timed

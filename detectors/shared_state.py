@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from struct import Struct
 
-from .bulletins import BulletinBoard
+from .bulletin_board import BulletinBoard
 from .detector import Detector, Pooling
 from .state import StateError
 

@@ -170,15 +170,16 @@ class HourlyHabit(base.Estimator):
 
         The size is the account's own, mixed with its kind's while the account is young.
         """
-        level, days = self.level, min(self.hours / HOURS, _SPREAD_DAYS)
+        cells, level, days = self._cells, self.level, min(self.hours / HOURS, _SPREAD_DAYS)
         weight = days / (days + _SETTLED_DAYS)
-        rest, past = 1 - weight, self._cells[_RESIDUALS:_USAGE]
-        sizes = [
-            level * (rest * prior + least) + weight * (own if own >= 0 else level * prior) + _TINY
-            for own, prior, least in zip(self._cells[_SPREAD:_LEVEL], _PRIOR_SIZES, _LEAST_SIZES, strict=True)
-        ]
+        rest, past, sizes = 1 - weight, cells[_RESIDUALS:_USAGE], cells[_SPREAD:_LEVEL]
+        if sizes[0] < 0:  # all are learned at once
+            sizes = array("d", [level * prior for prior in _PRIOR_SIZES])
         last = past[-1] + past[-2]
-        self._ready = array("d", (last, sum(past[-7:-2], last), sum(past), *sizes))
+        ready = [last, sum(past[-7:-2], last), sum(past)]
+        for own, prior, least in zip(sizes, _PRIOR_SIZES, _LEAST_SIZES, strict=True):
+            ready.append(level * (rest * prior + least) + weight * own + _TINY)
+        self._ready = array("d", ready)
         return self._ready
 
     def _learn_spread(self, residual: float) -> None:

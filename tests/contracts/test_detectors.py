@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.alerts import Alert, AnswerGiven, DetectorVersion, derive_alert_id
-from detectors.bulletins import BulletinBoard
+from detectors.bulletin_board import BulletinBoard
 from detectors.catalogue import CatalogueSettings, build_detectors
 from detectors.detector import Announcing, Detector, Finding, Pooling, Timed
 from detectors.engine import Engine, EngineSettings, Origin

@@ -11,7 +11,7 @@ import pytest
 from river import base
 
 from detectors.alerts import Alert, DetectorVersion, derive_alert_id
-from detectors.bulletins import BulletinBoard
+from detectors.bulletin_board import BulletinBoard
 from detectors.catalogue import CatalogueSettings, build_detectors
 from detectors.detector import Detector, Finding
 from detectors.events import ChargePosted, Merchant, UsageRecorded
