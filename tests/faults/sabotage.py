@@ -1,12 +1,15 @@
 """What can be broken in a worker, each a function that breaks it in this process."""
 
+import asyncio
 import ctypes
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from detectors import engine, profile_codec
 from detectors.plan_limit import PlanLimit
 from detectors.usage_spike import UsageSpike
+from streams.worker import StreamWorker
 
 RAISING_ACCOUNT = "u007"
 KILLING_EVENT = "the-killer"
@@ -50,6 +53,31 @@ def write_newer_format() -> None:
     profile_codec.FORMAT = NEWER_FORMAT
 
 
+def stand_still() -> None:
+    """Let the worker keep a batch in hand for ever, as a dead lock would."""
+
+    async def process(self: StreamWorker, batch: Any) -> None:  # noqa: ARG001 - what it would be given
+        await asyncio.Event().wait()
+
+    StreamWorker._process = process  # type: ignore[method-assign]
+
+
+def block_the_event_loop() -> None:
+    """Let plan limits never come back from one event."""
+
+    def learn(self: Any, event: Any, facts: Any, memory: Any, raised: Sequence[Any]) -> None:  # noqa: ARG001
+        threading.Event().wait()
+
+    PlanLimit.learn = learn  # type: ignore[method-assign]
+
+
 SABOTAGES: dict[str, Callable[[], None]] = {
-    breaks.__name__: breaks for breaks in (raise_for_one_account, die_of_one_event, write_newer_format)
+    breaks.__name__: breaks
+    for breaks in (
+        raise_for_one_account,
+        die_of_one_event,
+        write_newer_format,
+        stand_still,
+        block_the_event_loop,
+    )
 }
