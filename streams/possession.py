@@ -134,6 +134,7 @@ async def take_over(
     topic = settings.topics.named("state")
     writers = {number: StateWriter(settings.kafka, topic, number) for number in numbers}
     taken: dict[int, Possession] = {}
+    is_done = False
     try:
         await asyncio.gather(*(writer.start() for writer in writers.values()))  # nobody else can write from here on
         found = await restore(settings.kafka, topic, inputs, numbers, is_wanted, settings.worker.memory_mb << 19)
@@ -152,9 +153,12 @@ async def take_over(
                 taken[number].on_trial_until = time.monotonic() + TRIAL_SECONDS
         marks = {number: [(STARTS_KEY, found[number].shared[STARTS_KEY])] for number in found}
         await asyncio.gather(*(writers[number].write(marks[number], found[number].positions) for number in found))
+        is_done = True
         return taken
     finally:
-        if len(taken) < len(writers):
+        if not is_done:
+            for each in taken.values():
+                each.shard.close()
             await asyncio.gather(*(writer.close() for writer in writers.values()), return_exceptions=True)
 
 

@@ -141,8 +141,12 @@ class StreamWorker:
             _die(EXIT_STATE_UNREADABLE, "state_unreadable", error=str(error))
         except TruncatedError as error:
             _die(EXIT_TRUNCATED, "input_truncated", error=str(error))
-        except KafkaError as error:
-            _die(EXIT_NOT_SAVED, "shards_not_taken_over", error=repr(error))
+        except (KafkaError, AssertionError) as error:  # aiokafka asserts what a fenced producer may not do
+            if generation == self.app.consumer_generation_id:
+                _die(EXIT_NOT_SAVED, "shards_not_taken_over", error=repr(error))
+            taken = None  # somebody else has them already
+        except Exception as error:  # noqa: BLE001 - Faust would say so and go on without us
+            _die(EXIT_SURPRISED, "surprised", error=repr(error), where="taking shards over")
         if taken is None:
             log.info("restore_abandoned", partitions=numbers)
             return
@@ -172,7 +176,7 @@ class StreamWorker:
                     "inputs_not_copartitioned",
                     partition=number,
                     missing=missing,
-                    hint="all inputs need as many partitions, and all workers of a group the same inputs",
+                    hint="all inputs must be there with as many partitions, and all workers of a group need the same inputs",
                 )
         return sorted(numbers)
 
