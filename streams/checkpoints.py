@@ -11,6 +11,7 @@ zombie writes late.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -137,6 +138,8 @@ async def restore(
         check_crcs=False,
     )
     await consumer.start()
+    collects = gc.isenabled()
+    gc.disable()  # a million records come and go and make no cycles: looking for some takes half of the time
     try:
         # all look-ups before the first fetch: they would wait behind its long poll
         sources = [TopicPartition(name, number) for name in inputs for number in numbers]
@@ -151,6 +154,8 @@ async def restore(
                 _make_room(parts[part], records, most_bytes)
             left = {part for part in left if await consumer.position(part) < last[part]}
     finally:
+        if collects:
+            gc.enable()
         await consumer.stop()
     for source in sources:
         restored = found[source.partition]
