@@ -9,7 +9,7 @@ Names that this file relies on and that are not documented by Faust 0.15 (`tests
 `_wait_next_records`, `_acked`, `_acked_index`, `flow_active`, `can_resume_flow`, `suspend_flow`, `callback`,
 `seek_wait`, `earliest_offsets`, `_new_consumer_thread`; of its `AIOKafkaConsumerThread`: `_create_worker_consumer`; of
 aiokafka's consumer: `_fetch_max_wait_ms`, `_isolation_level`; `app.consumer_generation_id`;
-`PartitionAssignor(app, replicas)`.
+`PartitionAssignor(app, replicas)`; and that `Fetcher._fetcher` crashes when it is cancelled in a rebalance.
 """
 
 from __future__ import annotations
@@ -75,6 +75,15 @@ class BatchConsumer(Consumer):
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            await self._hand_out(fetcher)
+        except asyncio.CancelledError:
+            # A fetcher cancelled while the group rebalances counts as crashed, for Faust, even if the worker is ending:
+            # it would end with a traceback after it has saved everything.
+            if not fetcher.should_stop:
+                raise
+
+    async def _hand_out(self, fetcher: Any) -> None:
         app = cast("BatchApp", self.app)
         handed_out = app.handed_out
         while not (self.should_stop or fetcher.should_stop):
@@ -88,7 +97,7 @@ class BatchConsumer(Consumer):
                 tp = TP(topic_partition.topic, topic_partition.partition)
                 batches.append(Batch(tp, handed_out.get(tp), records, generation))
                 handed_out[tp] = records[-1].offset + 1
-            for batch in batches:
+            for batch in sorted(batches, key=lambda batch: app.ranks.get(batch.tp.topic, 0)):
                 if not self.flow_active or self.should_stop or generation != app.consumer_generation_id:
                     break  # perform_seek rewinds to what was processed
                 await self.wait_first(self.callback(_as_message(batch)), self.suspend_flow.wait())
@@ -132,6 +141,7 @@ class BatchApp(faust.App):
     Attributes:
         positions: who knows what was processed; set before the app starts.
         handed_out: the end of what was handed to the agent, per partition.
+        ranks: in which order the topics' records of one fetch are handed out.
     """
 
     positions: Positions
@@ -139,12 +149,17 @@ class BatchApp(faust.App):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, PartitionAssignor=EvenAssignor, table_standby_replicas=1, **kwargs)
         self.handed_out: dict[TP, int] = {}
+        self.ranks: dict[str, int] = {}
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
 
     def batches(self, *topics: str) -> Any:
-        """Return the Faust channel on which the batches of these topics arrive."""
+        """Return the Faust channel on which the batches of these topics arrive.
+
+        What one fetch brings of them comes in this order: of a backlog, what is known of accounts before what they did.
+        """
+        self.ranks = {topic: rank for rank, topic in enumerate(topics)}
         return self.topic(*topics, value_type=None, value_serializer=_AsIs())
 
 

@@ -1,7 +1,9 @@
 """Faust's private surface, pinned: when a new version moves a name, this says which."""
 
+import asyncio
 import inspect
 from importlib.metadata import version
+from typing import Any, cast
 
 import faust
 import pytest
@@ -108,3 +110,20 @@ def test_every_worker_gets_its_share_and_partitions_stay_together() -> None:
     assert isinstance(app.assignor, EvenAssignor)
     assert isinstance(app.assignor, PartitionAssignor)
     assert app.assignor.replicas == 0
+
+
+def test_a_worker_that_ends_while_the_group_rebalances_has_not_crashed() -> None:
+    """Faust takes a fetcher that is cancelled in a rebalance for a crashed one, and raises after an orderly end."""
+
+    async def end_in_a_rebalance() -> BaseException | None:
+        app = BatchApp("probe", broker="kafka://127.0.0.1:1")
+        app.rebalancing = True
+        app.consumer.stop_flow()
+        fetcher = app._fetcher
+        await fetcher.start()
+        await asyncio.sleep(0)  # the fetcher's task waits for the flow to be resumed
+        await fetcher.stop()
+        cast("Any", app.consumer)._thread.thread_loop.close()  # it was never started
+        return fetcher.crash_reason
+
+    assert asyncio.run(end_in_a_rebalance()) is None
