@@ -1,12 +1,12 @@
-"""What goes out: alerts. What comes back: receipts and answers."""
+"""What goes out: alerts. What comes back: receipts, answers and labels."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from .message import Currency, Message, Money, Name, Payload
 
@@ -175,3 +175,27 @@ class AnswerGiven(Message):
     means: Literal["confirmed", "denied", "accepted", "declined"]
     channel: Name | None = None
     at: AwareDatetime
+
+
+class LabelGiven(Message):
+    """It became known whether a charge was the customer's: a dispute, a chargeback, a check by staff.
+
+    Attributes:
+        event_id: the charge's; or
+        alert_id: of the alert about it.
+        bad: whether it was fraud.
+        by: who says so.
+    """
+
+    type_name = "label.given"
+
+    event_id: Name | None = None
+    alert_id: Name | None = None
+    bad: bool
+    by: Name | None = None
+
+    @model_validator(mode="after")
+    def _names_what_it_is_about(self) -> Self:
+        if self.event_id is None and self.alert_id is None:
+            raise ValueError("names neither event_id nor alert_id; expected one of them, to say what the label is of")
+        return self

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import orjson
 from pydantic import ConfigDict, ValidationError
 
-from .alerts import Alert, AnswerGiven, Receipt
+from .alerts import Alert, AnswerGiven, LabelGiven, Receipt
 from .bulletins import BULLETINS, Bulletin
 from .events import AccountClosed, AccountUpdated, ChargePosted, UsageRecorded
 from .message import ENVELOPE_FIELDS, Envelope, Message, Payload
@@ -36,7 +36,8 @@ RejectReason = Literal[
 
 LARGEST_EVENT_BYTES = 1 << 20
 EVENT_TYPES: dict[str, type[Message]] = {
-    message.type_name: message for message in (UsageRecorded, ChargePosted, AccountUpdated, AccountClosed, AnswerGiven)
+    message.type_name: message
+    for message in (UsageRecorded, ChargePosted, AccountUpdated, AccountClosed, AnswerGiven, LabelGiven)
 }
 BULLETIN_TYPES: dict[str, type[Bulletin]] = {bulletin.type_name: bulletin for bulletin in BULLETINS}
 

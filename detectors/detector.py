@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -86,6 +87,17 @@ class Detector(Protocol):
         Raises:
             StateError: this detector does not read that version, or these are not its bytes.
         """
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A detector that meets what it can make no use of, and says so.
+
+    Attributes:
+        irregularities: how many there were since they were last asked for, by what: few names, never an account's.
+    """
+
+    irregularities: Counter[str]
 
 
 @runtime_checkable

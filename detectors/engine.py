@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from .bulletin_board import BulletinBoard
 from .bulletins import Bulletin
 from .catalogue import CatalogueSettings, build_detectors
 from .codec import EVENT_TYPES, Rejected, refuse_future
-from .detector import Announcing, Detector, Finding, Timed
+from .detector import Announcing, Counting, Detector, Finding, Timed
 from .events import AccountClosed, AccountUpdated, UsageRecorded
 from .message import Message, Name
 from .plans import Meter, Plan
@@ -100,6 +101,7 @@ class Engine:
             for read in EVENT_TYPES.values()
         }
         self._timed = tuple((number, each) for number, each in enumerate(self._detectors) if isinstance(each, Timed))
+        self._counting = tuple(each for each in self._detectors if isinstance(each, Counting))
         self._announcing = frozenset(each.kind for each in self._detectors if isinstance(each, Announcing))
         self._timers = Timers()
         self._announced: list[Bulletin] = []
@@ -232,6 +234,15 @@ class Engine:
     def hear(self, bulletin: Bulletin) -> bool:
         """Take in a fact about many accounts; return whether it is news."""
         return self._board.hear(bulletin)
+
+    def take_irregularities(self) -> Counter[tuple[str, str]]:
+        """Return what the detectors could make no use of, by detector kind and what it was, once."""
+        taken: Counter[tuple[str, str]] = Counter()
+        for each in self._counting:
+            if each.irregularities:
+                taken.update({(each.kind, what): count for what, count in each.irregularities.items()})
+                each.irregularities.clear()
+        return taken
 
     def take_announcements(self) -> list[Bulletin]:
         """Return what the detectors have to tell every partition, once."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from detectors.alerts import Alert, AnswerGiven, Receipt
+from detectors.alerts import Alert, AnswerGiven, LabelGiven, Receipt
 from detectors.bulletins import REPORTED
 from detectors.events import AccountClosed, AccountUpdated, ChargePosted, UsageRecorded
 from detectors.message import ENVELOPE_FIELDS, Envelope
@@ -19,6 +19,7 @@ INCOMING: tuple[type[Envelope], ...] = (
     AccountUpdated,
     AccountClosed,
     AnswerGiven,
+    LabelGiven,
     *REPORTED,
 )
 OUTGOING: tuple[type[Envelope], ...] = (Alert, Receipt)

@@ -106,6 +106,7 @@ class EngineShard(Shard):
         self._note_refused(outcome)
         for record in records:
             self._apply_one(record, reader, clock_ms, outcome)
+        outcome.irregularities = self.engine.take_irregularities()
         return outcome
 
     def _apply_one(self, record: Record, reader: Reader, clock_ms: float, outcome: Outcome) -> None:

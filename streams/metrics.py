@@ -57,6 +57,12 @@ class StreamMetrics:
             ["what"],
             registry=registry,
         )
+        self.irregularities = Counter(
+            "foretell_irregularities",
+            "What detectors could make no use of, such as a reading that is late by more than its hour.",
+            ["detector", "what"],
+            registry=registry,
+        )
         self.accounts = Gauge(
             "foretell_accounts",
             "Accounts by where their model is: in use (hot), saved in memory (idle), on disk.",
@@ -126,6 +132,8 @@ class StreamMetrics:
             self.alerts.labels(alert.kind, alert.state, alert.severity).inc()
         for what, count in outcome.faults.items():
             self.faults.labels(what).inc(count)
+        for (detector, what), count in outcome.irregularities.items():
+            self.irregularities.labels(detector, what).inc(count)
 
     def count_checkpoint(self, checkpoint: Checkpoint | None) -> None:
         """Count a checkpoint, if there was something to write."""

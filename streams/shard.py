@@ -41,6 +41,7 @@ class Outcome:
     Attributes:
         misplaced: records whose key does not lead to their account's partition, by why.
         faults: what went wrong that is no record's rejection, such as a timer's.
+        irregularities: what detectors could make no use of, by their kind and what it was.
     """
 
     outgoing: list[Outgoing] = field(default_factory=list)
@@ -48,6 +49,7 @@ class Outcome:
     rejects: Counter[str] = field(default_factory=Counter)
     misplaced: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    irregularities: Counter[tuple[str, str]] = field(default_factory=Counter)
     applied: int = 0
     repeated: int = 0
 

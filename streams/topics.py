@@ -68,7 +68,7 @@ TOPICS = (
     Topic("accounts", ("account.updated", "account.closed"), is_input=True, has_rejects=True, retention_ms=_FOR_EVER),
     Topic("usage", ("usage.recorded",), is_input=True, has_rejects=True),
     Topic("charges", ("charge.posted",), is_input=True, has_rejects=True),
-    Topic("answers", ("answer.given",), is_input=True, has_rejects=True),
+    Topic("answers", ("answer.given", "label.given"), is_input=True, has_rejects=True),
     Topic("incidents", tuple(each.type_name for each in REPORTED), keyed_by="incident", has_rejects=True),
     Topic(
         "bulletins", tuple(BULLETIN_TYPES), keyed_by="partition number", is_input=True, is_ours=True, has_rejects=True
