@@ -69,16 +69,19 @@ class Consumer:
             LedgerError: the ledger cannot be used.
         """
         settings, metrics, clock = self._settings, self._metrics, self._clock
-        channels = [
-            Channel(name, self._senders[name], settings.channels.senders[name]) for name in settings.channels.deliver_to
-        ]
+        customers, staff = (
+            [Channel(name, self._senders[name], settings.channels.senders[name]) for name in names]
+            for names in (settings.channels.deliver_to, settings.channels.deliver_staff_to)
+        )
         progress = Progress(timedelta(seconds=settings.channels.stalled_after_seconds), clock())
         with ExitStack() as stack:
             stack.callback(self._forget)
             self._progress = progress
             stack.enter_context(summed_up())
             ledger = stack.enter_context(closing(Ledger(settings.channels.ledger)))
-            delivery = Delivery(ledger, Wording(), channels, metrics, self._stop, clock)
+            delivery = Delivery(
+                ledger, Wording(), customers, metrics, self._stop, clock, staff_channels=staff
+            )
             reader = stack.enter_context(closing(Reader(settings, ledger, delivery.longest_seconds)))
             publisher = stack.enter_context(closing(Publisher(settings, ledger, metrics, clock)))
             loop = _Loop(settings.channels, metrics, ledger, reader, delivery, publisher, progress, clock)

@@ -46,6 +46,7 @@ class Delivery:
 
     Args:
         channels: tried in this order until one delivers.
+        staff_channels: the same for alerts of the class `staff`.
         stop: when set, an alert that would have to wait for its next attempt goes back to the ledger.
         clock: gives aware times.
     """
@@ -59,23 +60,28 @@ class Delivery:
         stop: Event,
         clock: Callable[[], datetime],
         slack: timedelta = _SLACK,
+        staff_channels: Sequence[Channel] = (),
     ) -> None:
         self._ledger = ledger
         self._wording = wording
         self._channels = channels
+        self._staff_channels = staff_channels
         self._metrics = metrics
         self._stop = stop
         self._clock = clock
         self._lease = slack + timedelta(
-            seconds=max(each.settings.longest_call_seconds + each.settings.longest_wait_seconds for each in channels)
+            seconds=max(each.settings.longest_call_seconds + each.settings.longest_wait_seconds for each in (*channels, *staff_channels))
         )
 
     @property
     def longest_seconds(self) -> float:
         """How long one alert may take, when every provider is as slow as it may be."""
-        return sum(
-            each.settings.attempts * (each.settings.longest_call_seconds + each.settings.longest_wait_seconds)
-            for each in self._channels
+        return max(
+            sum(
+                each.settings.attempts * (each.settings.longest_call_seconds + each.settings.longest_wait_seconds)
+                for each in channels
+            )
+            for channels in (self._channels, self._staff_channels)
         )
 
     def deliver_next(self) -> bool:
@@ -96,6 +102,9 @@ class Delivery:
         """Return the receipt; None if the alert went back to the ledger."""
         if claim.in_doubt is not None:
             return self._settle(claim, "unknown", "provider_lost", claim.in_doubt)
+        channels = self._staff_channels if claim.alert.alert_class == "staff" else self._channels
+        if not channels:
+            return self._settle(claim, "unreachable", "no_address")
         try:
             words = self._wording.word(claim.alert)
         except WordingError as error:
@@ -110,11 +119,11 @@ class Delivery:
             body=words.body,
             detected_at=claim.alert.detected_at,
         )
-        return self._over_channels(claim, message)
+        return self._over_channels(claim, message, channels)
 
-    def _over_channels(self, claim: Claim, message: OutgoingMessage) -> Receipt | None:
-        reason, tried = "provider_refused", self._channels[-1].name
-        open_channels = [channel for channel in self._channels if channel.name not in claim.refused]
+    def _over_channels(self, claim: Claim, message: OutgoingMessage, channels: Sequence[Channel]) -> Receipt | None:
+        reason, tried = "provider_refused", channels[-1].name
+        open_channels = [channel for channel in channels if channel.name not in claim.refused]
         for channel in open_channels:
             is_last = channel is open_channels[-1]
             claim, number, outcome = self._over_channel(claim, channel, message)

@@ -102,6 +102,8 @@ class ChannelSettings(BaseModel):
         ledger: SQLAlchemy URL of the file that remembers every alert and what became of it.
         senders: the ways to reach people, by name.
         deliver_to: names of senders, tried in this order until one delivers.
+        deliver_staff_to: the same for alerts of the class `staff`, which are about our own house and never go to a customer;
+            where none is named they end as `unreachable`.
         most_waiting: with so many alerts waiting no more are read, until some are told.
         stalled_after_seconds: with lag and without progress for so long `/healthz` fails.
     """
@@ -111,19 +113,21 @@ class ChannelSettings(BaseModel):
     ledger: Annotated[str, AfterValidator(_usable_ledger)] = "sqlite:///foretell.sqlite"
     senders: dict[SenderName, AnySender] = Field(default_factory=_only_a_console)
     deliver_to: Annotated[tuple[SenderName, ...], Field(min_length=1)] = ("console",)
+    deliver_staff_to: tuple[SenderName, ...] = ()
     most_waiting: Annotated[int, Field(ge=1)] = 10_000
     stalled_after_seconds: Annotated[float, Field(gt=0)] = 60.0
 
     @model_validator(mode="after")
     def _every_channel_has_a_sender(self) -> Self:
-        for name in self.deliver_to:
-            if name not in self.senders:
-                raise ValueError(
-                    f"deliver_to names {name!r}, which is none of the senders ({', '.join(self.senders)}); "
-                    f"add `{name}: {{kind: ...}}` to `channels.senders`"
-                )
-        if len(set(self.deliver_to)) < len(self.deliver_to):
-            raise ValueError("deliver_to names a sender twice; each is tried once")
+        for setting, names in (("deliver_to", self.deliver_to), ("deliver_staff_to", self.deliver_staff_to)):
+            for name in names:
+                if name not in self.senders:
+                    raise ValueError(
+                        f"{setting} names {name!r}, which is none of the senders ({', '.join(self.senders)}); "
+                        f"add `{name}: {{kind: ...}}` to `channels.senders`"
+                    )
+            if len(set(names)) < len(names):
+                raise ValueError(f"{setting} names a sender twice; each is tried once")
         return self
 
 

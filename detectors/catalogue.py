@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field
 
 from .bulletin_board import BulletinBoard
+from .data_quality import DataQuality, DataQualitySettings
 from .detector import Detector
 from .message import Name
 from .plan_limit import PlanLimit, PlanLimitSettings
@@ -20,6 +21,7 @@ class CatalogueSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    data_quality: DataQualitySettings = Field(default_factory=DataQualitySettings)
     usage_spike: UsageSpikeSettings = Field(default_factory=UsageSpikeSettings)
     suspicious_charge: SuspiciousChargeSettings = Field(default_factory=SuspiciousChargeSettings)
     plan_limit: PlanLimitSettings = Field(default_factory=PlanLimitSettings)
@@ -36,6 +38,10 @@ def build_detectors(
         board: what is known about many accounts.
     """
     every: tuple[tuple[bool, Detector], ...] = (
+        (  # before those that it keeps events from
+            settings.data_quality.enabled and any(plan.allowances for plan in plans.values()),
+            DataQuality(settings.data_quality, plans),
+        ),
         (settings.suspicious_charge.enabled, SuspiciousCharge(settings.suspicious_charge, board)),
         (settings.plan_limit.enabled, PlanLimit(settings.plan_limit, plans)),
         (settings.usage_spike.enabled, UsageSpike(settings.usage_spike)),

@@ -90,6 +90,14 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class Withholding(Protocol):
+    """A detector that knows which events the others had better not see. It is asked first."""
+
+    def withholds(self, event: Message, memory: Any) -> bool:
+        """Return whether `event` is to be kept from the other detectors. Asked after `learn`, which must not change it."""
+
+
+@runtime_checkable
 class Counting(Protocol):
     """A detector that meets what it can make no use of, and says so.
 

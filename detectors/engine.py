@@ -17,7 +17,7 @@ from .bulletin_board import BulletinBoard
 from .bulletins import Bulletin
 from .catalogue import CatalogueSettings, build_detectors
 from .codec import EVENT_TYPES, Rejected, refuse_future
-from .detector import Announcing, Counting, Detector, Finding, Timed
+from .detector import Announcing, Counting, Detector, Finding, Timed, Withholding
 from .events import AccountClosed, AccountUpdated, UsageRecorded
 from .message import Message, Name
 from .plans import Meter, Plan
@@ -102,6 +102,9 @@ class Engine:
         }
         self._timed = tuple((number, each) for number, each in enumerate(self._detectors) if isinstance(each, Timed))
         self._counting = tuple(each for each in self._detectors if isinstance(each, Counting))
+        self._withholding = {
+            number: each for number, each in enumerate(self._detectors) if isinstance(each, Withholding)
+        }
         self._announcing = frozenset(each.kind for each in self._detectors if isinstance(each, Announcing))
         self._timers = Timers()
         self._announced: list[Bulletin] = []
@@ -151,8 +154,12 @@ class Engine:
         if isinstance(event, AccountUpdated):
             profile.facts = profile.facts.updated(event)
         for number, detector in self._readers[type(event)]:
+            memory = None
             with work.attempt():
-                self._ask(detector, self._memory(profile, number), event, profile.facts, origin, work)
+                memory = self._memory(profile, number)
+                self._ask(detector, memory, event, profile.facts, origin, work)
+            if number in self._withholding and self._withholding[number].withholds(event, memory):
+                break
         self._set_timer(key, profile)
         return work.done()
 

@@ -190,3 +190,43 @@ def test_no_fact_and_no_account_is_logged(deliver: Deliver) -> None:
     assert {line["event"] for line in logged} == {"provider_unavailable", "alert_ended"}
     assert "1234" not in str(logged)
     assert "8.5" not in str(logged)
+
+
+STAFF = {
+    "kind": "data_quality",
+    "class": "staff",
+    "facts": {"account_ending": "1234", "meter": "data", "unit": "GB", "seen": 5000, "most": 600, "event_id": "r-17"},
+}
+
+
+def test_what_is_for_staff_never_goes_to_a_customer(ledger: Ledger, deliver: Deliver) -> None:
+    customers = RecordingSender()
+
+    deliver(customers, **STAFF).deliver_next()
+
+    assert customers.tried == []
+    assert ends(ledger) == [("unreachable", "no_address", None, 0)]
+
+
+def test_what_is_for_staff_goes_to_staff(
+    ledger: Ledger, registry: CollectorRegistry, clock: Any, make_alert: Any
+) -> None:
+    customers, staff = RecordingSender(), RecordingSender()
+    ledger.admit([make_alert(**STAFF)], [], clock())
+    delivery = Delivery(
+        ledger,
+        Wording(),
+        [Channel("sms", customers, QUICK)],
+        DeliveryMetrics(registry),
+        Event(),
+        clock,
+        staff_channels=[Channel("desk", staff, QUICK)],
+    )
+
+    delivery.deliver_next()
+
+    assert customers.tried == []
+    assert [message.subject for message in staff.accepted] == ["A reading of data is not believed"]
+    assert "5,000 GB" in staff.accepted[0].body
+    assert "r-17" in staff.accepted[0].body
+    assert ends(ledger) == [("delivered", None, "desk", 1)]

@@ -91,6 +91,7 @@ class Case:
 
 CASES = [
     Case("usage_spike", usual_usage, lambda account, day: usage(24 * day, "9", account=account)),
+    Case("data_quality", usual_usage, lambda account, day: usage(24 * day, "9001", account=account)),
     Case("plan_limit", usual_usage, lambda account, day: usage(24 * day, "190", account=account)),
     Case(
         "suspicious_charge",
