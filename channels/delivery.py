@@ -33,6 +33,11 @@ class Channel:
     sender: Sender
     settings: SenderSettings
 
+    @property
+    def longest_attempt_seconds(self) -> float:
+        """How long one call and the wait before the next may take."""
+        return self.settings.longest_call_seconds + self.settings.longest_wait_seconds
+
 
 class _ClaimLostError(Exception):
     """This process was so slow that another has taken the alert over."""
@@ -70,20 +75,14 @@ class Delivery:
         self._stop = stop
         self._clock = clock
         self._lease = slack + timedelta(
-            seconds=max(
-                each.settings.longest_call_seconds + each.settings.longest_wait_seconds
-                for each in (*channels, *staff_channels)
-            )
+            seconds=max(each.longest_attempt_seconds for each in (*channels, *staff_channels))
         )
 
     @property
     def longest_seconds(self) -> float:
         """How long one alert may take, when every provider is as slow as it may be."""
         return max(
-            sum(
-                each.settings.attempts * (each.settings.longest_call_seconds + each.settings.longest_wait_seconds)
-                for each in channels
-            )
+            sum(each.settings.attempts * each.longest_attempt_seconds for each in channels)
             for channels in (self._channels, self._staff_channels)
         )
 

@@ -94,7 +94,7 @@ class Withholding(Protocol):
     """A detector that knows which events the others had better not see. It is asked first."""
 
     def withholds(self, event: Message, memory: Any) -> bool:
-        """Return whether `event` is to be kept from the other detectors. Asked after `learn`, which must not change it."""
+        """Return whether `event` is to be kept from the other detectors. Asked before `score`; changes nothing."""
 
 
 @runtime_checkable

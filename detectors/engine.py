@@ -154,11 +154,12 @@ class Engine:
         if isinstance(event, AccountUpdated):
             profile.facts = profile.facts.updated(event)
         for number, detector in self._readers[type(event)]:
-            memory = None
+            is_withheld = False
             with work.attempt():
                 memory = self._memory(profile, number)
+                is_withheld = number in self._withholding and self._withholding[number].withholds(event, memory)
                 self._ask(detector, memory, event, profile.facts, origin, work)
-            if number in self._withholding and self._withholding[number].withholds(event, memory):
+            if is_withheld:
                 break
         self._set_timer(key, profile)
         return work.done()

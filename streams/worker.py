@@ -43,11 +43,8 @@ EXIT_NOT_COPARTITIONED = 78
 EXIT_STATE_UNREADABLE = 79
 _LOOK_SECONDS = 1.0
 _SECONDS_IN_A_ROW = 0.005  # then whoever else waits for the event loop has a turn
-_COLLECT_AFTER = (
-    20_000,
-    20,
-    50,
-)  # objects: a batch makes thousands, of which none are cycles; Python's 700 collect all the time
+# objects: a batch makes thousands, of which none are cycles; Python's 700 collect all the time
+_COLLECT_AFTER = (20_000, 20, 50)
 _LEAST_RECORDS, _MOST_RECORDS = 16, 1024
 _REVOKED_WITHIN_SECONDS = 5.0
 _IDLE_MS = 1000  # behind the wall clock, so that a record on its way is read before a timer of its time

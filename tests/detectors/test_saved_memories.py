@@ -100,10 +100,10 @@ def ordinary() -> tuple[tuple[Detector, ...], list[Any]]:
     return detectors, remembered(detectors, AccountFacts("a1", plan="basic"), events)
 
 
-def test_an_ordinary_account_is_saved_in_700_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_is_saved_in_655_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
 
-    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 700
+    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 655
 
 
 def test_an_ordinary_account_takes_2600_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
