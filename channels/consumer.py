@@ -79,9 +79,7 @@ class Consumer:
             self._progress = progress
             stack.enter_context(summed_up())
             ledger = stack.enter_context(closing(Ledger(settings.channels.ledger)))
-            delivery = Delivery(
-                ledger, Wording(), customers, metrics, self._stop, clock, staff_channels=staff
-            )
+            delivery = Delivery(ledger, Wording(), customers, metrics, self._stop, clock, staff_channels=staff)
             reader = stack.enter_context(closing(Reader(settings, ledger, delivery.longest_seconds)))
             publisher = stack.enter_context(closing(Publisher(settings, ledger, metrics, clock)))
             loop = _Loop(settings.channels, metrics, ledger, reader, delivery, publisher, progress, clock)

@@ -70,7 +70,10 @@ class Delivery:
         self._stop = stop
         self._clock = clock
         self._lease = slack + timedelta(
-            seconds=max(each.settings.longest_call_seconds + each.settings.longest_wait_seconds for each in (*channels, *staff_channels))
+            seconds=max(
+                each.settings.longest_call_seconds + each.settings.longest_wait_seconds
+                for each in (*channels, *staff_channels)
+            )
         )
 
     @property
