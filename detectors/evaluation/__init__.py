@@ -1,0 +1,1 @@
+"""Adapters by which outside scorers ask the production detectors."""

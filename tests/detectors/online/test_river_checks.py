@@ -1,0 +1,162 @@
+"""What River asks of every estimator, asked of every one that `detectors.online` exports."""
+
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+from itertools import islice
+from random import Random
+from typing import Any
+
+import pytest
+from river import base, checks, datasets
+
+import detectors.online
+
+NOT_APPLICABLE: dict[tuple[str, str], str] = {}
+"""By estimator and check, why the check cannot apply. One that names what does not exist fails."""
+
+_SEED = 20_130_901
+_FIRST_ODD = 300
+
+
+class CardsAlike:
+    """Stands for River's `CreditCard`, which is fetched from a server: the same keys, seeded, some amounts absurdly large."""
+
+    def take(self, count: int) -> Iterator[tuple[dict[str, float], int]]:
+        random, seconds = Random(_SEED), 0.0
+        for number in range(count):
+            seconds += random.expovariate(1 / 60)
+            is_odd = number > _FIRST_ODD and random.random() < 0.01
+            amount = random.lognormvariate(3, 0.5) * (1000 if is_odd else 1)
+            yield (
+                {"Time": seconds, "Amount": amount, **{f"V{at}": random.gauss(0, 1) for at in range(1, 29)}},
+                int(is_odd),
+            )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "CreditCard", CardsAlike)
+
+
+def exported() -> Iterator[type[base.Base]]:
+    for name in detectors.online.__all__:
+        found = getattr(detectors.online, name)
+        if isinstance(found, type) and issubclass(found, base.Base):
+            yield found
+
+
+def instances() -> Iterator[Any]:
+    for kind in exported():
+        tested = getattr(kind, "_unit_test_params", None)
+        for params in tested() if tested is not None else [{}]:
+            yield kind(**params)
+
+
+def pairs() -> Iterator[Any]:
+    """Yield each instance with each of River's checks; what a check iterates over is made when it runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "CreditCard", CardsAlike)
+        for number, model in enumerate(instances()):
+            if not isinstance(model, base.Estimator):
+                continue
+            kind = type(model).__name__
+            for place, check in enumerate(checks.yield_checks(model)):
+                reason = NOT_APPLICABLE.get((kind, check.__name__))
+                marks = [pytest.mark.skip(reason=reason)] if reason else []
+                name = f"{kind}-{number}-{check.__name__}-{place}"
+                yield pytest.param(model, place, check.__name__, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("model", "place", "name"), list(pairs()))
+def test_rivers_check_passes(model: Any, place: int, name: str) -> None:
+    check = next(islice(checks.yield_checks(model), place, None))  # anew: its data may be an iterator
+    assert check.__name__ == name
+
+    check(model.clone())
+
+
+def test_every_check_left_out_exists_and_has_a_reason() -> None:
+    known = {
+        (type(model).__name__, check.__name__)
+        for model in instances()
+        if isinstance(model, base.Estimator)
+        for check in checks.yield_checks(model)
+    }
+
+    assert set(NOT_APPLICABLE) <= known
+    assert all(reason.endswith(".") for reason in NOT_APPLICABLE.values())
+
+
+def test_no_estimator_hides_checks_from_river() -> None:
+    """What does not apply stands in the table above, with its reason, and not in the estimator."""
+    hidden = {type(m).__name__: m._unit_test_skips() for m in instances() if isinstance(m, base.Estimator)}
+
+    assert [kind for kind, skips in hidden.items() if skips] == []
+
+
+# laws of our own, for those that learn from a mapping --------------------------------------------------------------------
+
+
+def detectors_of_anomalies() -> list[Any]:
+    return [model for model in instances() if isinstance(model, base.AnomalyDetector)]
+
+
+def taught(model: Any, count: int, skip: int = 0) -> list[float]:
+    scores = []
+    for x, _ in islice(CardsAlike().take(count), skip, None):
+        scores.append(model.score_one(x))
+        model.learn_one(x)
+    return scores
+
+
+by_detector = pytest.mark.parametrize("model", detectors_of_anomalies(), ids=lambda model: type(model).__name__)
+
+
+@by_detector
+def test_a_clone_has_learned_nothing(model: Any) -> None:
+    first = model.clone()
+    scores = taught(first, 400)
+
+    assert any(scores)
+    assert taught(first.clone(), 400) == scores
+
+
+@by_detector
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["deepcopy", "pickle"]
+)
+@pytest.mark.parametrize("after", [0, 1, 59, 61, 500])
+def test_a_copy_scores_and_learns_as_the_original(model: Any, copied: Callable[[Any], Any], after: int) -> None:
+    original = model.clone()
+    taught(original, after)
+    twin = copied(original)
+
+    scores = taught(original, after + 400, after)
+
+    assert any(scores)
+    assert taught(twin, after + 400, after) == scores
+
+
+@by_detector
+def test_asking_changes_nothing(model: Any) -> None:
+    asked, unasked = model.clone(), model.clone()
+    events = [x for x, _ in CardsAlike().take(500)]
+    for number, x in enumerate(events):
+        if number > 3:
+            asked.score_one(events[number - 3])
+            asked.score_one(x)
+        asked.learn_one(x)
+        unasked.learn_one(x)
+
+    assert [asked.score_one(x) for x in events] == [unasked.score_one(x) for x in events]
+
+
+@by_detector
+def test_what_is_kept_stops_growing(model: Any) -> None:
+    grown = model.clone()
+    taught(grown, 2_000)
+    before = grown._raw_memory_usage
+    taught(grown, 8_000, 2_000)
+
+    assert grown._raw_memory_usage <= 1.05 * before + 512
