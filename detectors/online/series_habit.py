@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
 from math import copysign, log10, sqrt
 from typing import NamedTuple
 
@@ -16,9 +17,9 @@ _FULL = 65_535
 _SETTLED = 4.0  # readings of a cell, against the mean of the series
 _MOST_READINGS = 150  # of a cell: from then on it follows with 1/150, so that a habit may change
 _RARITY_AFTER = 51  # readings, before a value may be called rare
-_MOST_SPREADS = 256.0  # a reading teaches no more than this, once the spread is known
+_MOST_SPREADS = 32.0  # a reading teaches no more than this, once the spread is known
 _KNOWN_AFTER = 60  # readings
-_RESOLUTION = 2.0**-40  # of the value itself: what floats round off is no news, whatever the unit
+_RESOLUTION = 2.0**-40  # of the values: what floats round off is no news, whatever the unit
 
 _SLOW, _QUICK, _LONG = 2 / 201, 2 / 9, 2 / 3001
 _RESIDUAL, _RARE = 2 / 13, 2 / 25
@@ -91,16 +92,17 @@ class SeriesHabit(msgspec.Struct, gc=False):
             direction: 1 to see only what is above the usual, -1 below it, 0 both.
         """
         n, mean, cells, counts = self.n, self.mean, self.cells, self.counts
-        least = (abs(x) + abs(self.origin)) * _RESOLUTION or 1.0  # where all is zero, errors are too
+        least = (abs(self.origin) + abs(mean)) * _RESOLUTION
         if n:
             value = x - self.origin
             spread, spread_day, spread_week = sqrt(self.square / n), sqrt(self.sum_day / n), sqrt(self.sum_week / n)
             if not (spread > least and spread_day > least and spread_week > least):
+                least = least or abs(x) * _RESOLUTION or 1.0  # where all was zero any other value is far away
                 spread, spread_day, spread_week = max(spread, least), max(spread_day, least), max(spread_week, least)
             if n > _KNOWN_AFTER and abs(value - mean) > _MOST_SPREADS * spread:
                 value = mean + copysign(_MOST_SPREADS * spread, value - mean)
         else:
-            value, spread, spread_day, spread_week = 0.0, least, least, least
+            value, spread, spread_day, spread_week = 0.0, 1.0, 1.0, 1.0
         slow = self.slow + (value - self.slow) * _SLOW
         quick = self.quick + (value - self.quick) * _QUICK
         long = self.long + (value - self.long) * _LONG
@@ -180,7 +182,7 @@ class SeriesHabit(msgspec.Struct, gc=False):
         return self.n, numbers, _bytes_of(self.cells) + bytes(self.counts) + _bytes_of(self.values)
 
     @classmethod
-    def restored(cls, n: int, numbers: tuple[float, ...], packed: bytes) -> SeriesHabit:
+    def restored(cls, n: int, numbers: Sequence[float], packed: bytes) -> SeriesHabit:
         """Return the habit that was saved.
 
         Raises:
@@ -189,13 +191,17 @@ class SeriesHabit(msgspec.Struct, gc=False):
         cells, counts = 4 * (DAY + WEEK), DAY + WEEK
         if len(packed) != cells + counts + 2 * _VALUES or len(numbers) != _NUMBERS:
             raise ValueError(f"a series of {len(numbers)} numbers and {len(packed)} bytes")
-        return cls(
+        habit = cls(
             n,
-            *numbers,
             cells=_array_of("f", packed[:cells]),
             counts=bytearray(packed[cells : cells + counts]),
             values=_array_of("H", packed[cells + counts :]),
         )
+        (
+            habit.origin, habit.mean, habit.square, habit.slow, habit.quick, habit.long,
+            habit.smooth_day, habit.smooth_week, habit.sum_day, habit.sum_week, habit.rare,
+        ) = numbers  # fmt: skip
+        return habit
 
 
 _NUMBERS = 11

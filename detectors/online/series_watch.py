@@ -17,7 +17,7 @@ GATE = 1.6
 ERRORS = 5
 LEAST_GATE = 0.5
 _WARM_UP = 60  # readings
-_TAILS_AFTER = 10  # readings: before, spreads mean nothing
+_TAILS_AFTER = 4  # readings: before, spreads mean nothing
 _LIFT = 0.15  # decades, by which each alarm raises this series' own bar
 _COOLING = 4000.0  # readings
 _REFRACTORY = 100  # readings in which only what is
@@ -145,8 +145,7 @@ class SeriesWatch(msgspec.Struct):
         self.ahead = None
         habit = self.habit
         habit.learn(ahead.look, x)
-        if t > self.latest:
-            self.latest = t
+        self.latest = max(self.latest, t)
         n = habit.n
         if n > _TAILS_AFTER:
             one, two, three, four, five = self.tails

@@ -127,9 +127,7 @@ def alerts_of(case: Case, events: list[Message], engine: Engine | None = None) -
 
 
 def test_every_detector_keeps_the_contract() -> None:
-    assert {each.kind for each in build_detectors(ALL, PLANS, BulletinBoard())} == {
-        case.kind for case in CASES
-    }
+    assert {each.kind for each in build_detectors(ALL, PLANS, BulletinBoard())} == {case.kind for case in CASES}
 
 
 @by_kind

@@ -124,7 +124,9 @@ def test_a_clone_has_learned_nothing(model: Any) -> None:
 
 @by_detector
 @pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["deepcopy", "pickle"]
+    "copied",
+    [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],  # noqa: S301 - our own bytes
+    ids=["deepcopy", "pickle"],
 )
 @pytest.mark.parametrize("after", [0, 1, 59, 61, 500])
 def test_a_copy_scores_and_learns_as_the_original(model: Any, copied: Callable[[Any], Any], after: int) -> None:
