@@ -13,6 +13,7 @@ from .online.series_watch import Why
 from .profile import AccountFacts
 
 _USEFUL = timedelta(hours=24)
+_LEAST_READABLE = 0.001  # three places show no digit of what is smaller
 _SEEN = (  # by the error that is the rarest
     "The level has moved: lately {meter} is about {seen} {unit}",
     "There was a move: the last readings of {meter} are about {seen} {unit}",
@@ -79,4 +80,6 @@ def moment_of(seconds: float) -> datetime:
 
 
 def _short(number: float) -> str:
+    if 0 < abs(number) < _LEAST_READABLE:
+        return f"{number:.3g}"
     return readable(Decimal(f"{number:.3g}"))

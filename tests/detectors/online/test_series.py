@@ -174,7 +174,8 @@ def test_other_weeks_give_the_same_scores(kind: str, weeks: int) -> None:
 
 
 def interleaved(names: list[str]) -> dict[str, list[float]]:
-    adapter, found = SeriesAdapter(), {name: [] for name in names}
+    adapter = SeriesAdapter()
+    found: dict[str, list[float]] = {name: [] for name in names}
     rows = [raised(make(4, 1200), 900) for make in KINDS.values()]
     for number in range(1200):
         for name, row in zip(names, rows, strict=True):
@@ -217,7 +218,16 @@ def test_a_flat_line_that_moves_rings_at_once(scale: float) -> None:
 def test_a_value_that_is_not_one_changes_nothing_and_is_counted() -> None:
     plain, disturbed = SeriesAnomaly(), SeriesAnomaly()
     series = raised(demand(1, 800), 700)
-    odd = [(START, nan), (START, inf), (START, -inf), (START, 1e30), (START, -1e200), (nan, 1.0), (inf, 1.0), (-1e13, 1.0)]
+    odd = [
+        (START, nan),
+        (START, inf),
+        (START, -inf),
+        (START, 1e30),
+        (START, -1e200),
+        (nan, 1.0),
+        (inf, 1.0),
+        (-1e13, 1.0),
+    ]
     alarms: list[list[float]] = [[], []]
     for number, (t, value) in enumerate(series):
         if number % 100 == 50:
@@ -256,11 +266,15 @@ def test_one_absurdly_large_value_does_not_make_the_series_blind() -> None:
     assert [number for number in rung(series) if 2500 <= number < 2520]
 
 
-numbers = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.floats(-1e3, 1e3), st.sampled_from([0.0, 1.0, 1e29]))
+numbers = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True), st.floats(-1e3, 1e3), st.sampled_from([0.0, 1.0, 1e29])
+)
 
 
 @settings(max_examples=60, deadline=None)
-@given(readings=st.lists(st.tuples(st.one_of(numbers, st.floats(0, 2e9)), numbers), max_size=60), seed=st.integers(0, 99))
+@given(
+    readings=st.lists(st.tuples(st.one_of(numbers, st.floats(0, 2e9)), numbers), max_size=60), seed=st.integers(0, 99)
+)
 def test_whatever_comes_a_score_is_a_finite_number(readings: list[tuple[float, float]], seed: int) -> None:
     watch = SeriesWatch()
     for t, value in [*noise(seed, 100), *readings, *noise(seed + 1, 50)]:
@@ -353,7 +367,7 @@ def test_the_first_rare_place_is_the_first(errors: list[float], decades: float) 
 
 
 def test_it_works_inside_rivers_filters() -> None:
-    model = anomaly.ThresholdFilter(SeriesAnomaly(), threshold=1.9)
+    model: Any = anomaly.ThresholdFilter(SeriesAnomaly(), threshold=1.9)
     for t, value in noise(1, 500):
         model.learn_one({"t": t, "value": value})
 
