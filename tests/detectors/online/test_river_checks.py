@@ -8,6 +8,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from river import base, checks, datasets
 
 import detectors.online
@@ -98,67 +100,79 @@ def test_no_estimator_hides_checks_from_river() -> None:
 # laws of our own, for those that learn from a mapping --------------------------------------------------------------------
 
 
-def detectors_of_anomalies() -> list[Any]:
-    return [model for model in instances() if isinstance(model, base.AnomalyDetector)]
+def learners() -> list[Any]:
+    return [model for model in instances() if isinstance(model, base.AnomalyDetector | base.Classifier)]
 
 
-def taught(model: Any, count: int, skip: int = 0) -> list[float]:
-    scores = []
-    for x, _ in islice(CardsAlike().take(count), skip, None):
-        scores.append(model.score_one(x))
-        model.learn_one(x)
-    return scores
+def events_for(model: Any, count: int) -> list[tuple[Any, Any]]:
+    """Return what River's own checks give to such a model."""
+    source = CardsAlike() if isinstance(model, base.AnomalyDetector) else datasets.Phishing()
+    return list(source.take(count))
 
 
-by_detector = pytest.mark.parametrize("model", detectors_of_anomalies(), ids=lambda model: type(model).__name__)
+def taught(model: Any, events: list[tuple[Any, Any]]) -> list[Any]:
+    """Return what the model says of each event before it learns it."""
+    found = []
+    for x, y in events:
+        found.append(asked(model, x))
+        if isinstance(model, base.AnomalyDetector):
+            model.learn_one(x)
+        else:
+            model.learn_one(x, y)
+    return found
 
 
-@by_detector
+def asked(model: Any, x: Any) -> Any:
+    return model.score_one(x) if isinstance(model, base.AnomalyDetector) else model.predict_proba_one(x)
+
+
+by_learner = pytest.mark.parametrize("model", learners(), ids=lambda model: type(model).__name__)
+
+
+@by_learner
 def test_a_clone_has_learned_nothing(model: Any) -> None:
-    first = model.clone()
-    scores = taught(first, 400)
+    first, events = model.clone(), events_for(model, 400)
+    found = taught(first, events)
 
-    assert any(scores)
-    assert taught(first.clone(), 400) == scores
+    assert any(found)
+    assert taught(first.clone(), events) == found
 
 
-@by_detector
+@by_learner
 @pytest.mark.parametrize(
     "copied",
     [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],  # noqa: S301 - our own bytes
     ids=["deepcopy", "pickle"],
 )
 @pytest.mark.parametrize("after", [0, 1, 59, 61, 500])
-def test_a_copy_scores_and_learns_as_the_original(model: Any, copied: Callable[[Any], Any], after: int) -> None:
-    original = model.clone()
-    taught(original, after)
+def test_a_copy_says_and_learns_what_the_original_does(model: Any, copied: Callable[[Any], Any], after: int) -> None:
+    original, events = model.clone(), events_for(model, after + 400)
+    taught(original, events[:after])
     twin = copied(original)
 
-    scores = taught(original, after + 400, after)
+    found = taught(original, events[after:])
 
-    assert any(scores)
-    assert taught(twin, after + 400, after) == scores
-
-
-@by_detector
-def test_asking_changes_nothing(model: Any) -> None:
-    asked, unasked = model.clone(), model.clone()
-    events = [x for x, _ in CardsAlike().take(500)]
-    for number, x in enumerate(events):
-        if number > 3:
-            asked.score_one(events[number - 3])
-            asked.score_one(x)
-        asked.learn_one(x)
-        unasked.learn_one(x)
-
-    assert [asked.score_one(x) for x in events] == [unasked.score_one(x) for x in events]
+    assert any(found)
+    assert taught(twin, events[after:]) == found
 
 
-@by_detector
+@by_learner
+@settings(max_examples=15, deadline=None)
+@given(places=st.lists(st.integers(0, 299), max_size=60))
+def test_asking_whatever_and_whenever_changes_nothing(model: Any, places: list[int]) -> None:
+    curious, quiet, events = model.clone(), model.clone(), events_for(model, 300)
+    for number, event in enumerate(events):
+        for place in places[number % 7 :: 7]:
+            asked(curious, events[place][0])
+        assert taught(curious, [event]) == taught(quiet, [event])
+
+
+@by_learner
 def test_what_is_kept_stops_growing(model: Any) -> None:
-    grown = model.clone()
-    taught(grown, 2_000)
+    grown, events = model.clone(), events_for(model, 8_000)
+    quarter = len(events) // 4
+    taught(grown, events[:quarter])
     before = grown._raw_memory_usage
-    taught(grown, 8_000, 2_000)
+    taught(grown, events[quarter:])
 
     assert grown._raw_memory_usage <= 1.05 * before + 512
