@@ -18,7 +18,7 @@ _SETTLED = 4.0  # readings of a cell, against the mean of the series
 _MOST_READINGS = 150  # of a cell: from then on it follows with 1/150, so that a habit may change
 _RARITY_AFTER = 51  # readings, before a value may be called rare
 _MOST_SPREADS = 32.0  # a reading teaches no more than this, once the spread is known
-_KNOWN_AFTER = 60  # readings
+_KNOWN_AFTER = 20  # readings
 _RESOLUTION = 2.0**-40  # of the values: what floats round off is no news, whatever the unit
 
 _SLOW, _QUICK, _LONG = 2 / 201, 2 / 9, 2 / 3001

@@ -1,6 +1,7 @@
 """A single long series: what rings, what does not, and what must not matter."""
 
 from collections import Counter
+from datetime import UTC
 from math import cos, inf, nan, pi, sin
 from random import Random
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from river import anomaly, base
+from river import anomaly, base, datasets
 
 from detectors.evaluation.series import SeriesAdapter
 from detectors.online import SeriesAnomaly, SeriesTail
@@ -131,6 +132,15 @@ def test_after_an_alarm_only_what_is_odder_by_half_rings_again_for_a_while() -> 
     for number in found:
         if first < number < first + 99:
             assert values[number] > 1.2 * values[first]
+
+
+def test_a_real_water_meter_rings_when_the_flow_falls_and_at_nothing_else() -> None:
+    water: Any = datasets.WaterFlow
+    readings = [(x["Time"].replace(tzinfo=UTC), value) for x, value in water()]
+    found = rung([(at.timestamp(), value) for at, value in readings])
+
+    assert [f"{readings[number][0]:%Y-%m-%d}" for number in found] == ["2022-03-24", "2022-04-27"]
+    assert all(readings[number][1] < 60 for number in found)  # about 95 is usual at those hours
 
 
 # what must not matter ----------------------------------------------------------------------------------------------------
