@@ -7,6 +7,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 _KINDS = frozenset(
     {
         "usage_spike",
+        "data_quality",
+        "monitored_series",
         "plan_limit",
         "bill_shock",
         "suspicious_charge",

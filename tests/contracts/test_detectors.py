@@ -25,6 +25,7 @@ from detectors.detector import Announcing, Detector, Finding, Pooling, Timed
 from detectors.engine import Engine, EngineSettings, Origin
 from detectors.events import AccountUpdated, ChargePosted, Cycle, Merchant, UsageRecorded
 from detectors.message import Message
+from detectors.monitored_series import MonitoredSeriesSettings, WatchedMeter
 from detectors.plans import Allowance, Meter, Plan
 from detectors.profile import AccountFacts
 from detectors.state import StateError
@@ -35,7 +36,9 @@ START = datetime(2026, 1, 5, tzinfo=UTC)
 PLANS = {
     "basic": Plan(currency="EUR", allowances={"data": Allowance(quantity=Decimal(200), unit="GB", overage=Decimal(8))})
 }
-SETTINGS = EngineSettings(meters={"data": Meter(unit="GB")}, plans=PLANS)
+WATCHING = MonitoredSeriesSettings(meters={"data": WatchedMeter()})
+ALL = CatalogueSettings(monitored_series=WATCHING)
+SETTINGS = EngineSettings(meters={"data": Meter(unit="GB")}, plans=PLANS, detectors=ALL)
 
 
 def usage(
@@ -92,6 +95,7 @@ class Case:
 CASES = [
     Case("usage_spike", usual_usage, lambda account, day: usage(24 * day, "9", account=account)),
     Case("data_quality", usual_usage, lambda account, day: usage(24 * day, "9001", account=account)),
+    Case("monitored_series", usual_usage, lambda account, day: usage(24 * day, "9", account=account)),
     Case("plan_limit", usual_usage, lambda account, day: usage(24 * day, "190", account=account)),
     Case(
         "suspicious_charge",
@@ -103,7 +107,7 @@ by_kind = pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)
 
 
 def detector_of(case: Case) -> Detector:
-    (found,) = (each for each in build_detectors(CatalogueSettings(), PLANS, BulletinBoard()) if each.kind == case.kind)
+    (found,) = (each for each in build_detectors(ALL, PLANS, BulletinBoard()) if each.kind == case.kind)
     return found
 
 
@@ -124,9 +128,7 @@ def alerts_of(case: Case, events: list[Message], engine: Engine | None = None) -
 
 
 def test_every_detector_keeps_the_contract() -> None:
-    assert {each.kind for each in build_detectors(CatalogueSettings(), PLANS, BulletinBoard())} == {
-        case.kind for case in CASES
-    }
+    assert {each.kind for each in build_detectors(ALL, PLANS, BulletinBoard())} == {case.kind for case in CASES}
 
 
 @by_kind
@@ -233,6 +235,9 @@ def test_an_event_that_comes_twice_counts_once(case: Case) -> None:
 QUICK = CatalogueSettings(
     usage_spike=UsageSpikeSettings(warm_up_hours=3, odd_hours_a_month=100),
     suspicious_charge=SuspiciousChargeSettings(questions_a_thousand=100),
+    monitored_series=MonitoredSeriesSettings(
+        meters={"data": WatchedMeter(decades=0.5), "water": WatchedMeter(direction="up")}, calm_readings=2
+    ),
 )
 LARGE = {"large": Plan(currency="EUR", allowances={"data": Allowance(quantity=Decimal(900), unit="GB")})}
 
