@@ -236,7 +236,7 @@ def _measure_budget(watched: Watched, budget: float, plan: Plan, result: Result)
         delays = [delay / 3600 for _, delay in found if delay is not None]
         _add(result, f"median hours to the alert {name}", _single(float(np.median(delays)) if delays else float("nan")))
     false, months = watched.false_episodes(line), float(watched.months.sum())
-    _add(result, f"false alerts an account-month {name}", _single(false.sum() / months if months else float("nan")))
+    _add(result, f"false alerts an account-month {name}", _single(float(false.sum()) / months if months else float("nan")))
     _add(result, f"the line {name}", _single(line))
 
 
@@ -266,7 +266,7 @@ def _measure_forecasts(forecasts: list[Forecast], plan: Plan, result: Result, no
 
 
 def _single(value: float) -> Interval:
-    return Interval(value, float("nan"), float("nan"))
+    return Interval(float(value), float("nan"), float("nan"))
 
 
 def _add(result: Result, name: str, interval: Interval) -> None:
