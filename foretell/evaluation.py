@@ -236,7 +236,11 @@ def _measure_budget(watched: Watched, budget: float, plan: Plan, result: Result)
         delays = [delay / 3600 for _, delay in found if delay is not None]
         _add(result, f"median hours to the alert {name}", _single(float(np.median(delays)) if delays else float("nan")))
     false, months = watched.false_episodes(line), float(watched.months.sum())
-    _add(result, f"false alerts an account-month {name}", _single(float(false.sum()) / months if months else float("nan")))
+    _add(
+        result,
+        f"false alerts an account-month {name}",
+        _single(float(false.sum()) / months if months else float("nan")),
+    )
     _add(result, f"the line {name}", _single(line))
 
 
