@@ -1,8 +1,11 @@
 """What learns: estimators of our own on River's base classes, and the one place where River's odd corners are dealt with."""
 
 from .amount_habit import AmountHabit
-from .hourly_habit import WINDOWS, Deviation, HourlyHabit
+from .alert_line import AlertLine
+from .log_tail import LogTail
 from .pace import Pace
 from .tail import UpperTail
+from .usage_cohort import UsageCohort
+from .usage_habit import UsageHabit
 
-__all__ = ["WINDOWS", "AmountHabit", "Deviation", "HourlyHabit", "Pace", "UpperTail"]
+__all__ = ["AlertLine", "AmountHabit", "LogTail", "Pace", "UpperTail", "UsageCohort", "UsageHabit"]

@@ -1,0 +1,1 @@
+"""Adapters through which outside scorers ask the production detectors."""
