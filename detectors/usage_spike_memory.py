@@ -42,14 +42,17 @@ class Metered(msgspec.Struct, gc=False):
 
 
 class _SavedMetered(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The same as it is saved."""
+    """The same as it is saved.
+
+    Attributes:
+        since_read: hours from the last reading to the running bucket, for days roughly.
+    """
 
     meter: str
     unit: str
-    is_daily: bool
     habit: bytes
     counter: Counter | None
-    read_at: Annotated[int, msgspec.Meta(ge=NEVER)]
+    since_read: int
     strange: Annotated[int, _SMALL]
     foreign: Annotated[int, _SMALL]
     late: Annotated[int, _SMALL]
@@ -91,10 +94,9 @@ def save_memory(memory: Memory) -> bytes:
             (
                 metered.meter,
                 metered.unit,
-                metered.habit.daily,
                 metered.habit.save(),
                 None if metered.counter is NO_COUNTER else metered.counter,
-                metered.read_at,
+                _hour_of(metered.habit) - metered.read_at,
                 metered.strange,
                 metered.foreign,
                 metered.late,
@@ -118,9 +120,9 @@ def restore_memory(saved: bytes, version: int) -> Memory:
             Metered(
                 intern(metered.meter),
                 intern(metered.unit),
-                UsageHabit.restored(metered.is_daily, metered.habit),
+                habit := UsageHabit.restored(metered.habit),
                 NO_COUNTER if metered.counter is None else metered.counter,
-                metered.read_at,
+                _hour_of(habit) - metered.since_read,
                 metered.strange,
                 metered.foreign,
                 metered.late,
@@ -131,6 +133,10 @@ def restore_memory(saved: bytes, version: int) -> Memory:
         ]
     except ValueError as error:
         raise _FORMAT.damaged(str(error)) from error
+
+
+def _hour_of(habit: UsageHabit) -> int:
+    return habit.bucket * (habit.grain.seconds // 3600)
 
 
 _OLD_VERSION = 1

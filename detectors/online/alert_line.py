@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, log2
+from math import floor, log2, log10
 
 from river import base
 
@@ -11,6 +11,7 @@ _A_UNIT = 16  # bins
 HOURS_A_MONTH = 720
 _MOST_MONTHS = 2400  # then all is halved, so that what is old counts less
 _REFRESH_SHARE = 0.02
+_BODY = 3.0  # runs a month: far more than there are real spikes
 
 
 class AlertLine(base.Estimator):
@@ -18,14 +19,15 @@ class AlertLine(base.Estimator):
 
     Scores come in runs, and a run is one alert, so it is runs that are counted, each by its peak (declustering by runs: Coles,
     An Introduction to Statistical Modeling of Extreme Values, 2001, section 5.3.2). The line is where the number of peaks above
-    it is `alerts_a_month` times the months seen. Before enough months were seen a prior speaks, an exponential tail.
+    it is `alerts_a_month` times the months seen; but no further above the score that is passed three times a month than an
+    exponential tail reaches, lest real spikes among the accounts push the line out of their own way. Before enough months were seen a prior speaks, an exponential tail.
 
     River's `stats.Quantile` would need to see every quiet month as a value.
 
     Args:
         alerts_a_month: runs above the line, for each account-month.
         prior_line: the line for one alert a month, before anything is learned.
-        prior_fall: how much higher a line must be to be passed ten times less.
+        prior_fall: how much higher a line must be to be passed ten times less, where the tail is exponential.
         prior_months: how many account-months the prior counts for.
 
     >>> line = AlertLine(alerts_a_month=0.25)
@@ -53,7 +55,7 @@ class AlertLine(base.Estimator):
     def __init__(
         self,
         alerts_a_month: float = 0.25,
-        prior_line: float = 1.3,
+        prior_line: float = 1.6,
         prior_fall: float = 0.8,
         prior_months: float = 6.0,
     ) -> None:
@@ -82,21 +84,25 @@ class AlertLine(base.Estimator):
         if self.hours > _MOST_MONTHS * HOURS_A_MONTH:
             self.hours //= 2
             self.counts = [count // 2 for count in self.counts]
+        self.value = self._passed(self.alerts_a_month)
+        if self.alerts_a_month < _BODY:
+            far = self._passed(_BODY) + self.prior_fall * log10(_BODY / self.alerts_a_month)
+            self.value = min(self.value, far)
+        self.refreshed_at, self.refresh_at = self.hours, next_refresh(self.hours)
+
+    def _passed(self, times: float) -> float:
+        """Return the score that is passed so many times in an account-month."""
         months = self.hours / HOURS_A_MONTH
-        allowed = self.alerts_a_month * (months + self.prior_months)
+        allowed = times * (months + self.prior_months)
         above, last = 0.0, 0.0
-        for number in range(BINS - 1, -1, -1):
+        for number in range(BINS - 1, 0, -1):
             above += self.counts[number]
             passed = above + self.prior_months * 10.0 ** ((self.prior_line - number / _A_UNIT) / self.prior_fall)
             if passed > allowed:
                 share = log2(passed / allowed) / log2(passed / last) if 0.0 < last < passed else 0.0
-                self.value = (number + share) / _A_UNIT
-                break
+                return (number + share) / _A_UNIT
             last = passed
-        else:
-            self.value = 1 / _A_UNIT
-        self.value = max(self.value, 1 / _A_UNIT)
-        self.refreshed_at, self.refresh_at = self.hours, next_refresh(self.hours)
+        return 1 / _A_UNIT
 
     def restore(self, hours: int, refreshed_at: int, counts: list[int], value: float) -> None:
         """Take the place of the line that had these; it is as old as it says.

@@ -19,7 +19,7 @@ def bin_of(x: float) -> int:
     """Return which bin `x` is in, a quarter of an octave each from `NOTABLE` up; -1 below.
 
     >>> bin_of(0.5), bin_of(0.51), bin_of(1.0), bin_of(1e300)
-    (-1, 0, 4, 71)
+    (-1, 1, 4, 71)
     """
     if not x > NOTABLE:  # NaN too
         return -1

@@ -39,17 +39,19 @@ _BASE_LEVEL = 400
 _BASE_PRIOR = 10.0
 _QUARANTINE = 72  # buckets: what was told teaches little for so long
 _DENIED = 240
-_DISMISSED_HOURS = 720
+_DISMISSED = 720  # buckets
 _MOST_DISMISSED = 3
 _DISMISSED_BAR = 0.25
 _CREEP_AFTER = 60 * 86400
 _SMALL, _LARGE = TICKS / 2, TICKS * 2.0  # a level beyond them is made the new unit
 _MOST_SCALE = 1e34
 _MOST_USAGE = 1e15
-_PASSING = 15  # buckets
+_PASSING = 15  # buckets; what is left of a dismissal is a multiple of it
+_MOST_LEARNED = 65_534  # then the count goes on below, as old and in the same place of all cycles that it has
+_COMMON_CYCLE = 59
 _ANCHORING = 30
 _NOTHING = (0.0, 0.0, 8.0, 8.0, 8.0, 8.0, 8.0)
-_SAVED = Struct("<IiBBBHH?d4f7h7h")
+_SAVED = Struct("<HiBBBBHd4f7h7h")
 
 
 class UsageHabit(base.Estimator):
@@ -82,7 +84,7 @@ class UsageHabit(base.Estimator):
     ...     habit.learn_one(4.0 + hour % 3, cohort)
     >>> habit.begin(336, 0, 0, cohort)
     True
-    >>> habit.score_one(5.0, cohort) < 0.5 < 1.5 < habit.score_one(50.0, cohort)
+    >>> habit.score_one(5.0, cohort) < 0.5 < 1.0 < habit.score_one(50.0, cohort)
     True
     """
 
@@ -345,7 +347,7 @@ class UsageHabit(base.Estimator):
         hours = _PASSING * grain.seconds // 3600
         if self.n >= grain.least:
             cohort.line.pass_hours(hours)
-        self.dismissed = max(0, self.dismissed - hours)
+        self.dismissed = max(0, self.dismissed - _PASSING)
         if not self.n % _ANCHORING:
             rate = 1.0 / (self.n // _ANCHORING + 1 if self.n < grain.anchor else grain.anchor // _ANCHORING)
             self.anchor = _rounded(self.anchor + (self.level - self.anchor) * rate)
@@ -375,9 +377,10 @@ class UsageHabit(base.Estimator):
         taught = x
         if n > 2 * grain.slots and taught > _CLIP * level:
             taught = _CLIP * level
-        if not teaches and taught > middle:
-            taught = middle
-        self.n = n + 1
+        if not teaches:  # a spike is one rarity, not one in each of its hours
+            self.bins = NO_BINS
+            taught = min(taught, middle)
+        self.n = n + 1 if n < _MOST_LEARNED else n - _COMMON_CYCLE
         level += (taught - level) / (n + 1 if n < grain.level else grain.level)
         self._learn_profile(taught, middle, n)
         at = grain.spread_at - 1
@@ -533,7 +536,8 @@ class UsageHabit(base.Estimator):
 
     def dismiss(self) -> None:
         """Raise this meter's bar for a month: what was told was of no use; three times at most."""
-        self.dismissed = min(self.dismissed + _DISMISSED_HOURS, _MOST_DISMISSED * _DISMISSED_HOURS)
+        by = _DISMISSED if not self.daily else _DISMISSED // 24
+        self.dismissed = min(self.dismissed + by, _MOST_DISMISSED * by)
 
     def _let_go(self, left: float) -> None:
         left = max(0.0, left)
@@ -547,7 +551,7 @@ class UsageHabit(base.Estimator):
 
     def line(self, cohort: UsageCohort) -> float:
         """Return the score from which on this account is told."""
-        return cohort.line.value * (1.0 + _DISMISSED_BAR * -(-self.dismissed // _DISMISSED_HOURS))
+        return cohort.line.value * (1.0 + _DISMISSED_BAR * -(-self.dismissed // (_DISMISSED // 24 if self.daily else _DISMISSED)))
 
     # what is to be told -----------------------------------------------------------------------------------------------
 
@@ -611,12 +615,11 @@ class UsageHabit(base.Estimator):
         head = _SAVED.pack(
             self.n,
             self.bucket,
-            2 * self.slot + self.kind,
+            (2 * self.slot + self.kind) * 2 + self.filled,
             self.calm,
             self.held,
-            self.dismissed,
+            self.dismissed // _PASSING,
             self.tag,
-            self.filled,
             self.value,
             self.scale,
             self.level,
@@ -628,30 +631,30 @@ class UsageHabit(base.Estimator):
         return head + cells.tobytes()
 
     @classmethod
-    def restored(cls, daily: bool, saved: bytes) -> UsageHabit:
+    def restored(cls, saved: bytes) -> UsageHabit:
         """Return the habit that was saved.
 
         Raises:
             ValueError: these are not a habit's bytes.
         """
-        habit = cls(daily)
+        if len(saved) not in _SIZES:
+            raise ValueError(f"a habit of {len(saved)} bytes; expected one of {_SIZES}")
+        habit = cls(daily=bool(_SIZES.index(len(saved))))
         grain = habit.grain
-        expected = _SAVED.size + 2 * len(habit.cells)
-        if len(saved) != expected:
-            raise ValueError(f"a habit of {len(saved)} bytes; expected {expected}")
         found: tuple[Any, ...] = _SAVED.unpack_from(saved)
-        habit.n, habit.bucket, place, habit.calm, habit.held, habit.dismissed, habit.tag, filled = found[:8]
-        habit.slot, habit.kind, habit.filled = place // 2, place % 2, bool(filled)
-        reals = found[8:13]
+        habit.n, habit.bucket, place, habit.calm, habit.held, dismissed, habit.tag = found[:7]
+        habit.slot, habit.kind, habit.filled = place // 4, place // 2 % 2, bool(place % 2)
+        habit.dismissed = dismissed * _PASSING
+        reals = found[7:12]
         habit.value, habit.scale, habit.level, habit.base, habit.base_spread = reals
         if not all(map(isfinite, reals)) or min(reals[:3]) < 0.0 or habit.base_spread < 0.0:
             raise ValueError("a habit of absurd numbers; expected finite ones that are not negative")
-        if habit.slot >= grain.slots or habit.kind >= grain.kinds or min(found[22:27]) < _LEAST_SIZE:
+        if habit.slot >= grain.slots or habit.kind >= grain.kinds or min(found[21:26]) < _LEAST_SIZE:
             raise ValueError("a habit of a slot that its cycle has not; expected what one saved")
         habit.anchor, habit.anchor_base, habit.own, habit.habituation, habit.odd, habit.peak, habit.adopted = map(
-            float, found[13:20]
+            float, found[12:19]
         )
-        habit.now = tuple(map(float, found[20:]))
+        habit.now = tuple(map(float, found[19:]))
         cells = array("h", saved[_SAVED.size :])
         if sys.byteorder == "big":
             cells.byteswap()
@@ -681,3 +684,4 @@ _THREE = Struct("<3f")
 _FOUR = Struct("=4f")
 _unpack_four, _pack_four = _FOUR.unpack_from, _FOUR.pack_into
 _BLANK = UsageCohort()
+_SIZES = tuple(_SAVED.size + 2 * len(grain.beginning) for grain in GRAINS)
