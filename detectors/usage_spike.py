@@ -18,7 +18,9 @@ from .events import AccountUpdated, UsageRecorded
 from .local_hour import Hour, HourCount, local_hour
 from .message import Message, Name
 from .online.usage_cohort import UsageCohort
+from .online.usage_figures import growth_of, window_of
 from .online.usage_habit import UsageHabit
+from .online.usage_spikes import regrained
 from .profile import AccountFacts
 from .usage_spike_memory import KIND, NEVER, VERSION, Memory, Metered, of_meter, restore_memory, save_memory
 from .usage_spike_pools import UsagePools, tag_of
@@ -26,10 +28,6 @@ from .usage_spike_words import GROWTH, end_of_spike, figures_of, growth, newcome
 
 _MOST_METERS = 32
 _HOURS_A_MONTH = 720
-_SELDOM_HOURS = 20  # a reading so long after the last is a day's
-_OFTEN_HOURS = 12
-_OUTAGE_HOURS = 24 * 14  # but one after weeks is no sign of how often a meter is read
-_CONVINCED = 4  # readings in a row
 _FOREIGN = 3
 _CLOCK_BACK = 24
 
@@ -109,25 +107,16 @@ class UsageSpike:
             return ()
         metered = of_meter(event.meter, memory)
         if metered is None:
+            metered = self._new(event.meter, event.unit)
             if len(memory) >= _MOST_METERS:  # it could not be remembered that it was told
                 return ()
-            metered = Metered(event.meter, event.unit, UsageHabit(self._settings.buckets.get(event.meter) == "day"))
-        elif metered.unit != event.unit:
-            return ()
-        habit, hour = metered.habit, local_hour(self._hours.number_at(event.time), facts.zone)
-        if habit.bucket not in (NEVER, _bucket(habit, hour)):
+        hour = local_hour(self._hours.number_at(event.time), facts.zone)
+        if metered.unit != event.unit or metered.habit.bucket not in (NEVER, _bucket(metered.habit, hour)):
             return ()
         if metered.is_open:
-            return (end_of_spike(event, facts, metered),) if habit.calm >= habit.grain.told_apart else ()
-        used = _used(event, metered)
-        cohort = self._pools.of(self._pools.key(event.meter, event.unit, facts, habit.daily))
-        if habit.n * habit.grain.seconds < self._settings.warm_up_hours * 3600:
-            return self._newcomers_spike(event, facts, habit.value + used, cohort)
-        score = habit.score_one(used, cohort) / habit.line(cohort)
-        if score >= 1.0:
-            return self._spike(event, facts, habit, used, cohort, score)
-        grown = (habit.growth() - 1.0) / self._settings.growth_share
-        return (growth(event, facts, habit, hour.number, grown),) if grown >= 1.0 and not habit.filled else ()
+            is_over = metered.habit.calm >= metered.habit.grain.told_apart
+            return (end_of_spike(event, facts, metered),) if is_over else ()
+        return self._findings(event, facts, metered, hour.number)
 
     def learn(self, event: Message, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
         """Add `event` to the running hour, note what was told, and what was answered."""
@@ -164,6 +153,17 @@ class UsageSpike:
 
     # scoring ----------------------------------------------------------------------------------------------------------
 
+    def _findings(self, event: UsageRecorded, facts: AccountFacts, metered: Metered, number: int) -> Sequence[Finding]:
+        habit, used = metered.habit, _used(event, metered)
+        cohort = self._pools.of(self._pools.key(event.meter, event.unit, facts, habit.daily))
+        if habit.n * habit.grain.seconds < self._settings.warm_up_hours * 3600:
+            return self._newcomers_spike(event, facts, habit.value + used, cohort)
+        score = habit.score_one(used, cohort) / habit.line(cohort)
+        if score >= 1.0:
+            return self._spike(event, facts, habit, used, cohort, score)
+        grown = (growth_of(habit) - 1.0) / self._settings.growth_share
+        return (growth(event, facts, habit, number, grown),) if grown >= 1.0 and not habit.filled else ()
+
     def _spike(
         self,
         event: UsageRecorded,
@@ -173,7 +173,7 @@ class UsageSpike:
         cohort: UsageCohort,
         score: float,
     ) -> Sequence[Finding]:
-        figures = figures_of(habit, habit.window(used, cohort), used, facts.zone, self._hours.number_at(event.time))
+        figures = figures_of(habit, window_of(habit, used, cohort), used, facts.zone, self._hours.number_at(event.time))
         if not self._is_large(event.meter, figures.seen, figures.usual):
             return ()
         return (spike(event, facts, figures, score, self._hours.number_at(event.time)),)
@@ -214,8 +214,7 @@ class UsageSpike:
             if len(memory) >= _MOST_METERS:
                 self.irregularities["too_many_meters"] += 1
                 return None
-            daily = self._settings.buckets.get(event.meter) == "day"
-            metered = Metered(intern(event.meter), intern(event.unit), UsageHabit(daily))
+            metered = self._new(intern(event.meter), intern(event.unit))
             memory.append(metered)
         elif metered.unit == event.unit:
             metered.foreign = 0
@@ -227,6 +226,9 @@ class UsageSpike:
             daily = metered.habit.daily
             memory[memory.index(metered)] = metered = Metered(metered.meter, intern(event.unit), UsageHabit(daily))
         return metered
+
+    def _new(self, meter: str, unit: str) -> Metered:
+        return Metered(meter, unit, UsageHabit(self._settings.buckets.get(meter) == "day"))
 
     def _learn_reading(self, event: UsageRecorded, facts: AccountFacts, metered: Metered) -> None:
         if event.cumulative and metered.counter.is_reset_by(event):
@@ -255,13 +257,9 @@ class UsageSpike:
         """Change between hours and days when the readings say so; the habit begins anew then."""
         if metered.read_at == NEVER or metered.meter in self._settings.buckets:
             return
-        gap, daily = number - metered.read_at, metered.habit.daily
-        if gap < 0:
-            return
-        is_strange = gap < _OFTEN_HOURS if daily else _SELDOM_HOURS <= gap <= _OUTAGE_HOURS
-        metered.strange = metered.strange + 1 if is_strange else 0
-        if metered.strange >= _CONVINCED:
-            metered.habit, metered.strange, metered.is_open = UsageHabit(not daily), 0, False
+        habit, metered.strange = regrained(metered.habit, number - metered.read_at, metered.strange)
+        if habit is not metered.habit:
+            metered.habit, metered.is_open = habit, False
 
     def _learn_answer(self, event: AnswerGiven, memory: Memory) -> None:
         for metered in memory:
@@ -274,7 +272,9 @@ class UsageSpike:
                 elif not metered.is_open:
                     return
                 elif event.means == "confirmed":
-                    told_at = metered.told_at if not habit.daily else habit.bucket - (metered.read_at - metered.told_at) // 24
+                    told_at = (
+                        metered.told_at if not habit.daily else habit.bucket - (metered.read_at - metered.told_at) // 24
+                    )
                     habit.adopt(habit.bucket - told_at)
                 else:
                     habit.deny()

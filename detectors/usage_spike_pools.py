@@ -41,7 +41,9 @@ class UsagePools:
     def __init__(self, alerts_a_month: float) -> None:
         self._alerts_a_month = alerts_a_month
         self._cohorts: dict[Key, UsageCohort] = {}
-        self._blank = {daily: UsageCohort(daily, alerts_a_month) for daily in (False, True)}  # of which nothing is known
+        self._blank = {
+            daily: UsageCohort(daily, alerts_a_month) for daily in (False, True)
+        }  # of which nothing is known
 
     def key(self, meter: str, unit: str, facts: AccountFacts, daily: bool) -> Key:
         """Return the name of an account's cohort for a meter."""
@@ -81,7 +83,13 @@ class UsagePools:
             name = _NAMES.encode(key).hex()
             tails, line = (*cohort.tails, cohort.size), cohort.line
             parts[f"counts/{name}"] = _COUNTS.encode(
-                _SavedCounts(cohort.numbers(), [(max(tail.n, cohort.n), tail.counts) for tail in cohort.tails] + [(cohort.size.n, cohort.size.counts)], line.hours, line.counts)
+                _SavedCounts(
+                    cohort.numbers(),
+                    [(max(tail.n, cohort.n), tail.counts) for tail in cohort.tails]
+                    + [(cohort.size.n, cohort.size.counts)],
+                    line.hours,
+                    line.counts,
+                )
             )
             parts[f"tables/{name}"] = _TABLES.encode(
                 _SavedTables([(tail.refreshed_at, tail.squares) for tail in tails], line.refreshed_at, line.value)

@@ -13,6 +13,7 @@ from .detector import Finding
 from .events import UsageRecorded
 from .local_hour import local_hour
 from .meter_reading import readable
+from .online.usage_figures import days_of, growth_of, span_of, spread_of, usual_of
 from .online.usage_habit import UsageHabit
 from .profile import AccountFacts
 from .usage_spike_memory import Metered
@@ -63,14 +64,16 @@ def period_of(told_at: int) -> str:
 
 def figures_of(habit: UsageHabit, window: int, more: float, zone: ZoneInfo, number: int) -> Figures:
     """Return what was used in about a window up to hour `number`, and what is usual in it."""
-    buckets, seen = habit.span(window, more)
+    buckets, seen = span_of(habit, window, more)
     hours = buckets * _DAY if habit.daily else buckets
     usual = 0.0
     for back in range(buckets):
         hour = local_hour(number - back * (_DAY if habit.daily else 1), zone)
-        usual += habit.usual(hour.weekday, 0) if habit.daily else habit.usual(hour.on_the_wall, int(hour.is_weekend))
+        usual += (
+            usual_of(habit, hour.weekday, 0) if habit.daily else usual_of(habit, hour.on_the_wall, int(hour.is_weekend))
+        )
     # the spread is one of square roots: share the usual out over the buckets and square back
-    root, spread = sqrt(usual / buckets), habit.spread(window)
+    root, spread = sqrt(usual / buckets), spread_of(habit, window)
     low, high = max(0.0, root - spread) ** 2 * buckets, (root + spread) ** 2 * buckets
     start = datetime.fromtimestamp((number - (0 if habit.daily else hours - 1)) * 3600, UTC).astimezone(zone)
     if habit.daily:
@@ -112,14 +115,17 @@ def newcomers_spike(
 
 def growth(event: UsageRecorded, facts: AccountFacts, habit: UsageHabit, number: int, score: float) -> Finding:
     """Return that usage has crept up over months."""
-    times = habit.growth()
-    seen, usual = habit.usual_day()
+    times = growth_of(habit)
+    seen, usual = days_of(habit)
     what = (
         f"Use of {event.meter} has grown slowly to {times:.1f} times what it was half a year ago, "
         f"now about {_short(seen)} {event.unit} a day."
     )
     reason = Reason(
-        what=what, usual=f"{_short(usual)} {event.unit} a day", seen=f"{_short(seen)} {event.unit} a day", contribution=score
+        what=what,
+        usual=f"{_short(usual)} {event.unit} a day",
+        seen=f"{_short(seen)} {event.unit} a day",
+        contribution=score,
     )
     since = event.time.astimezone(facts.zone).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=180)
     return _finding(event, facts, reason, score, number, Figures(0, seen, usual, usual, usual, since), GROWTH)

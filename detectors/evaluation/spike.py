@@ -1,25 +1,25 @@
-"""The usage-spike core as outside scorers ask it: plain mappings in, scores out."""
+"""The usage-spike detector's core as outside scorers ask it: a mapping in, a score out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from detectors.online.usage_cohort import UsageCohort
-from detectors.online.usage_habit import UsageHabit
-W=(0,0,1,1,0,0,0)
+from detectors.online.usage_spikes import UsageSpikes
+
 
 class SpikeAdapter:
+    """Score readings `{"account", "t" (seconds since 1970), "value"}` in the order of time, all accounts interleaved.
+
+    It drives the habits and cohorts that the production detector drives; the score is in decades, before the line is drawn.
+    """
+
     def __init__(self) -> None:
-        self.a = {}
-        self.cohort = UsageCohort()
-    def score(self, event: Mapping[str, Any]) -> float:
-        a = self.a.get(event["account"])
-        if a is None:
-            a = self.a[event["account"]] = UsageHabit()
-        hour = int(event["t"] // 3600)
-        if hour > a.bucket:
-            a.begin(hour, hour % 24, W[hour // 24 % 7], self.cohort)
-        return a.score_one(event["value"], self.cohort)
-    def learn(self, event: Mapping[str, Any]) -> None:
-        self.a[event["account"]].learn_one(event["value"], self.cohort)
+        self._spikes = UsageSpikes()
+
+    def score(self, event: dict[Any, Any]) -> float:
+        """Return how odd the account's usage is with this reading; higher is odder, 0 is usual."""
+        return self._spikes.score_one(event)
+
+    def learn(self, event: dict[Any, Any]) -> None:
+        """Take in the reading that was scored."""
+        self._spikes.learn_one(event)

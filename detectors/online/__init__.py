@@ -1,11 +1,12 @@
 """What learns: estimators of our own on River's base classes, and the one place where River's odd corners are dealt with."""
 
-from .amount_habit import AmountHabit
 from .alert_line import AlertLine
+from .amount_habit import AmountHabit
 from .log_tail import LogTail
 from .pace import Pace
 from .tail import UpperTail
 from .usage_cohort import UsageCohort
 from .usage_habit import UsageHabit
+from .usage_spikes import UsageSpikes
 
-__all__ = ["AlertLine", "AmountHabit", "LogTail", "Pace", "UpperTail", "UsageCohort", "UsageHabit"]
+__all__ = ["AlertLine", "AmountHabit", "LogTail", "Pace", "UpperTail", "UsageCohort", "UsageHabit", "UsageSpikes"]

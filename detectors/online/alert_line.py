@@ -111,7 +111,9 @@ class AlertLine(base.Estimator):
             ValueError: these are not one's numbers.
         """
         if len(counts) != BINS or min(counts) < 0 or not 0 <= refreshed_at <= hours or not value > 0.0:
-            raise ValueError(f"{len(counts)} counts of {hours} hours and a line at {value}; expected {BINS} and above 0")
+            raise ValueError(
+                f"{len(counts)} counts of {hours} hours and a line at {value}; expected {BINS} and above 0"
+            )
         self.counts, self.hours, self.value = counts, hours, value
         self.refreshed_at, self.refresh_at = refreshed_at, next_refresh(refreshed_at)
 

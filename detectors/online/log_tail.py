@@ -11,6 +11,7 @@ NOTABLE = 0.5
 """Errors up to it are not told apart: nothing of interest is usual."""
 
 _AN_OCTAVE = 4
+_ABSURD = 1e6
 _REFRESH_SHARE = 0.02
 _SOON = 64  # values between two tables in the beginning
 
@@ -23,7 +24,7 @@ def bin_of(x: float) -> int:
     """
     if not x > NOTABLE:  # NaN too
         return -1
-    number = int(log2(x) * _AN_OCTAVE) + 4 if x < 1e6 else BINS
+    number = int(log2(x) * _AN_OCTAVE) + 4 if x < _ABSURD else BINS
     return number if number < BINS else BINS - 1
 
 

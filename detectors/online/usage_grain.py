@@ -70,7 +70,9 @@ class Grain:
             "spread_at": profile + ring + 2 * blocks,
             "spread_bytes": 4 * (profile + ring + 2 * blocks),
             "oldest": tuple(profile + ring + 1 - window for window in self.windows),
-            "beginning": array("f", [*[-1.0] * profile, *[0.0] * ring, *[32767.0] * blocks, *[0.0] * blocks, *[-1.0] * spreads]),
+            "beginning": array(
+                "f", [*[-1.0] * profile, *[0.0] * ring, *[32767.0] * blocks, *[0.0] * blocks, *[-1.0] * spreads]
+            ),
             "least_spreads": tuple(_LEAST_SPREAD * sqrt(window) for window in self.windows),
             "base_after": self.base_blocks * self.block + self.block - 1,
             "anchor": _ANCHOR_SECONDS // self.seconds,

@@ -1,30 +1,19 @@
 """What one account usually uses of one meter, and how odd the last hours are against that."""
 
+# min() and max() take three times as long as a comparison, in what is done for each reading:
+# ruff: noqa: FURB136, PLR1730
 from __future__ import annotations
 
-import sys
 from array import array
-from math import isfinite, log2, sqrt
+from math import log2, sqrt
 from struct import Struct
-from typing import Any
-
-from river import base
 
 from .log_tail import NOTABLE
 from .usage_cohort import MEMORY, NO_BINS, UsageCohort
-from .usage_grain import GRAINS, Grain
+from .usage_memory import LEAST_SIZE, MOST, PASSING, TICKS, Judged, UsageMemory, rounded, single
 
-Judged = tuple[float, float, float, tuple[int, int, int, int, int]]
-"""The root of the bucket's usage in ticks, how odd it is in ticks, the score, and the bins of its deviations."""
-
-TICKS = 1024.0
-"""Of the account's level: so finely are the numbers kept of which there are many."""
-
-_MOST = 32_767.0
 _INTEGRAL = 1.5 * 2.0**52  # added and taken away again, it rounds to an integer without leaving floats, which is quick
 _MOST_ROOT = 100_000.0  # ticks; with the least size of a deviation it keeps those within the tails' bins
-_LEAST_SIZE = 8.0
-_UNKNOWN = -1.0  # no root of a usage is
 _CLIP = 3.0  # a bucket may teach no more than this many times the level
 _NORMAL = 1.25  # a normal error's standard deviation over its mean size
 _SETTLED = 8.0  # cycles until the account's own spread counts for half
@@ -42,19 +31,18 @@ _DENIED = 240
 _DISMISSED = 720  # buckets
 _MOST_DISMISSED = 3
 _DISMISSED_BAR = 0.25
-_CREEP_AFTER = 60 * 86400
 _SMALL, _LARGE = TICKS / 2, TICKS * 2.0  # a level beyond them is made the new unit
-_MOST_SCALE = 1e34
 _MOST_USAGE = 1e15
-_PASSING = 15  # buckets; what is left of a dismissal is a multiple of it
 _MOST_LEARNED = 65_534  # then the count goes on below, as old and in the same place of all cycles that it has
 _COMMON_CYCLE = 59
 _ANCHORING = 30
-_NOTHING = (0.0, 0.0, 8.0, 8.0, 8.0, 8.0, 8.0)
-_SAVED = Struct("<HiBBBBHd4f7h7h")
+_THREE = Struct("<3f")
+_FOUR = Struct("=4f")
+_unpack_four, _pack_four = _FOUR.unpack_from, _FOUR.pack_into
+_BLANK = UsageCohort()
 
 
-class UsageHabit(base.Estimator):
+class UsageHabit(UsageMemory):
     """Usage by slot of the day or week, as exponentially weighted means of square roots, and what strays from it.
 
     Square roots make the spread of small and large hours alike. The residual of a bucket is its root less the usual one and
@@ -67,9 +55,7 @@ class UsageHabit(base.Estimator):
     Use is never negative and what is expected is fixed when the bucket begins, so what a part of a bucket shows the whole
     would show too. A bucket without a reading deviates by nothing.
 
-    Numbers of which there are many are integers of 16 bits in thousandths of the account's own level, the others single
-    floats, and they are rounded as they are learned: what is saved is what is there. River's estimators, an object for each
-    mean, would take 20 kB an account and five times as long.
+    River's estimators, an object for each mean, would take 20 kB an account and five times as long.
 
     Args:
         daily: whether buckets are days; else they are hours.
@@ -87,58 +73,6 @@ class UsageHabit(base.Estimator):
     >>> habit.score_one(5.0, cohort) < 0.5 < 1.0 < habit.score_one(50.0, cohort)
     True
     """
-
-    __slots__ = (
-        "_least",
-        "_sums",
-        "adopted",
-        "anchor",
-        "anchor_base",
-        "base",
-        "base_spread",
-        "bins",
-        "bucket",
-        "calm",
-        "cells",
-        "daily",
-        "dismissed",
-        "filled",
-        "grain",
-        "habituation",
-        "held",
-        "judged",
-        "kind",
-        "level",
-        "n",
-        "now",
-        "odd",
-        "own",
-        "peak",
-        "scale",
-        "slot",
-        "tag",
-        "value",
-    )
-
-    def __init__(self, daily: bool = False) -> None:
-        self.daily = daily
-        self.grain: Grain = GRAINS[daily]
-        self._forget()
-
-    def _forget(self) -> None:
-        grain = self.grain
-        self.cells = grain.beginning[:]
-        self.level = self.base_spread = self.anchor = self.anchor_base = self.scale = self.value = 0.0
-        self.base: float = _UNKNOWN
-        self.n, self.bucket, self.slot, self.kind = 0, -1, 0, 0
-        self.filled = False
-        self.own = self.habituation = self.odd = self.peak = self.adopted = 0.0
-        self.calm = self.held = self.tag = self.dismissed = 0
-        self.now: tuple[float, ...] = _NOTHING
-        self.bins: tuple[int, ...] = NO_BINS
-        self.judged: tuple[float, Judged] | None = None
-        self._sums: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
-        self._least = _MOST
 
     # a bucket begins --------------------------------------------------------------------------------------------------
 
@@ -161,14 +95,14 @@ class UsageHabit(base.Estimator):
         if last >= 0:
             gap = bucket - last - 1
             if gap > self.grain.too_old:
-                self._forget()
+                self.forget()
                 known = False
             elif self.filled:
                 self._close(cohort)
                 if gap:
-                    self._skip(gap)
+                    self.skip(gap)
             else:
-                self._skip(gap + 1)
+                self.skip(gap + 1)
         if tag != self.tag:
             self.tag, self.own = tag, 0.0
         if bucket != cohort.bucket:
@@ -176,27 +110,10 @@ class UsageHabit(base.Estimator):
         self._open(bucket, slot, kind, cohort)
         return known
 
-    def _skip(self, gap: int) -> None:
-        """Note buckets without a reading: nothing is known of them, so they deviate by nothing."""
-        grain, cells = self.grain, self.cells
-        self.own = _rounded(self.own * (1.0 - MEMORY) ** min(gap, 99))
-        self.calm = min(255, self.calm + gap)
-        gap = min(gap, grain.ring)
-        start, end = grain.ring_at, grain.blocks_at
-        cells[start:end] = cells[start + gap : end] + array("f", [0.0] * gap)
-        self._add_up()
-
-    def _add_up(self) -> None:
-        """Work out the sums of residuals and the least value, of which only the parts are saved."""
-        grain, cells = self.grain, self.cells
-        ring = cells[grain.ring_at : grain.blocks_at]
-        self._sums = tuple([sum(ring[grain.ring + 1 - window :]) for window in grain.windows])
-        self._least = min(cells[grain.blocks_at : grain.sums_at])
-
     def _open(self, bucket: int, slot: int, kind: int, cohort: UsageCohort) -> None:
         grain, cells, n = self.grain, self.cells, self.n
         if bucket // grain.block != self.bucket // grain.block:
-            self._turn_blocks(bucket // grain.block - self.bucket // grain.block)
+            self.turn_blocks(bucket // grain.block - self.bucket // grain.block)
         self.bucket, self.slot, self.kind = bucket, slot, kind
         self.filled, self.odd, self.bins, self.judged = False, 0.0, NO_BINS, None
         level, self.value = self.level, 0.0
@@ -219,32 +136,18 @@ class UsageHabit(base.Estimator):
             seen = n - grain.base_after if n < _BASE_LEVEL else _BASE_LEVEL
             base_size = (self.base_spread * seen + _BASE_PRIOR * cohort.base_spread * level) / (seen + _BASE_PRIOR)
             base_size += f0 * level
-        now = (
+        now: tuple[float, ...] = (
             expected + _INTEGRAL - _INTEGRAL,
             middle + _INTEGRAL - _INTEGRAL,
-            mine * q0 + theirs * p0 + f0 * level + _LEAST_SIZE + _INTEGRAL - _INTEGRAL,
-            mine * q1 + theirs * p1 + f1 * level + _LEAST_SIZE + _INTEGRAL - _INTEGRAL,
-            mine * q2 + theirs * p2 + f2 * level + _LEAST_SIZE + _INTEGRAL - _INTEGRAL,
-            mine * q3 + theirs * p3 + f3 * level + _LEAST_SIZE + _INTEGRAL - _INTEGRAL,
-            base_size + _LEAST_SIZE + _INTEGRAL - _INTEGRAL,
+            mine * q0 + theirs * p0 + f0 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
+            mine * q1 + theirs * p1 + f1 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
+            mine * q2 + theirs * p2 + f2 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
+            mine * q3 + theirs * p3 + f3 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
+            base_size + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
         )
-        if max(now) > _MOST or now[0] < -_MOST:
-            now = tuple([max(-_MOST, min(_MOST, number)) for number in now])
+        if max(now) > MOST or now[0] < -MOST:
+            now = tuple([max(-MOST, min(MOST, number)) for number in now])
         self.now = now
-
-    def _turn_blocks(self, turned: int) -> None:
-        """Begin a block of buckets of which the least value is kept; where nothing was read the base load stands in."""
-        grain, cells = self.grain, self.cells
-        start, end = grain.blocks_at, grain.sums_at
-        base = self.base
-        hole = _rounded(base) if 0.0 <= base < _MOST else _MOST
-        if cells[end - 1] == _MOST:
-            cells[end - 1] = hole
-        turned = min(turned, grain.base_blocks + 1)
-        cells[start:end] = cells[start + turned : end] + array("f", [*([hole] * (turned - 1)), _MOST])
-        self._least = min(cells[start:end])
-        start, end = end, grain.spread_at
-        cells[start:end] = cells[start + turned : end] + array("f", [0.0] * turned)
 
     # a reading --------------------------------------------------------------------------------------------------------
 
@@ -302,7 +205,7 @@ class UsageHabit(base.Estimator):
         if not 0.0 <= x < _MOST_USAGE or self.bucket < 0:
             return
         if self.scale == 0.0 and x > 0.0:
-            self.scale = _single(TICKS * TICKS / x)
+            self.scale = single(TICKS * TICKS / x)
             self.judged = None
         root, self.odd, _, self.bins = self.judge(x, cohort)
         level = self.level
@@ -333,26 +236,26 @@ class UsageHabit(base.Estimator):
             self.own = self.own + (by * TICKS - self.own) * MEMORY + _INTEGRAL - _INTEGRAL
         if not self.n % 5:  # which comes to all slots in turn
             cohort.learn_usage(self.value)
-            if not self.n % _PASSING:
+            if not self.n % PASSING:
                 self._pass(cohort)
         teaches = not (self.odd or self.peak) or self._watch(cohort)
         odd = self.odd
         if odd or self.habituation:
             self.habituation = self.habituation + (odd - self.habituation) * _HABITUATION + _INTEGRAL - _INTEGRAL
-        self._learn(x if x < _MOST else _MOST, teaches, cohort)
+        self._learn(x if x < MOST else MOST, teaches, cohort)
 
     def _pass(self, cohort: UsageCohort) -> None:
         """Let time pass, a few buckets at once."""
         grain = self.grain
-        hours = _PASSING * grain.seconds // 3600
+        hours = PASSING * grain.seconds // 3600
         if self.n >= grain.least:
             cohort.line.pass_hours(hours)
-        self.dismissed = max(0, self.dismissed - _PASSING)
+        self.dismissed = max(0, self.dismissed - PASSING)
         if not self.n % _ANCHORING:
             rate = 1.0 / (self.n // _ANCHORING + 1 if self.n < grain.anchor else grain.anchor // _ANCHORING)
-            self.anchor = _rounded(self.anchor + (self.level - self.anchor) * rate)
+            self.anchor = rounded(self.anchor + (self.level - self.anchor) * rate)
             base = max(self.base, 0.0)
-            self.anchor_base = _rounded(self.anchor_base + (base - self.anchor_base) * rate)
+            self.anchor_base = rounded(self.anchor_base + (base - self.anchor_base) * rate)
 
     def _watch(self, cohort: UsageCohort) -> bool:
         """Follow a run of high scores to its end, for the line; return whether the bucket may teach in full."""
@@ -368,7 +271,7 @@ class UsageHabit(base.Estimator):
         if score >= line.value > self.peak / TICKS:
             self.held = _QUARANTINE
         self.calm = 0
-        self.peak = max(self.peak, _rounded(score * TICKS))
+        self.peak = max(self.peak, rounded(score * TICKS))
         return self.held == 0
 
     def _learn(self, x: float, teaches: bool, cohort: UsageCohort) -> None:
@@ -384,10 +287,10 @@ class UsageHabit(base.Estimator):
         level += (taught - level) / (n + 1 if n < grain.level else grain.level)
         self._learn_profile(taught, middle, n)
         at = grain.spread_at - 1
-        self.cells[at] = min(_MOST, sqrt(self.cells[at] ** 2 + x * x) + _INTEGRAL - _INTEGRAL)
+        self.cells[at] = min(MOST, sqrt(self.cells[at] ** 2 + x * x) + _INTEGRAL - _INTEGRAL)
         residual = x - expected
         window, size = n & 3, self._learn_spread(residual, n)
-        self._remember(residual + _INTEGRAL - _INTEGRAL if -_MOST < residual < _MOST else _MOST)
+        self._remember(residual + _INTEGRAL - _INTEGRAL if -MOST < residual < MOST else MOST)
         base_size = self._learn_base(x, level, n)
         if self.adopted:
             self._let_go(x - middle)
@@ -395,7 +298,7 @@ class UsageHabit(base.Estimator):
             cohort.learn_one(slot, taught / level, window, size / level, base_size / level, self.bins)
         self.level, self.base, self.base_spread = _THREE.unpack(_THREE.pack(level, self.base, self.base_spread))
         if not _SMALL < level < _LARGE:
-            self._rescale()
+            self.rescale()
 
     def _learn_profile(self, taught: float, middle: float, n: int) -> None:
         grain, cells = self.grain, self.cells
@@ -406,18 +309,23 @@ class UsageHabit(base.Estimator):
             fresh = middle + (taught - middle) * 0.25
         else:
             fresh = own + (taught - own) * (1.0 / (1.0 + cycles) if cycles < grain.profile - 1 else 1.0 / grain.profile)
-        cells[here] = own = fresh + _INTEGRAL - _INTEGRAL if fresh < _MOST else _MOST
+        cells[here] = own = fresh + _INTEGRAL - _INTEGRAL if fresh < MOST else MOST
         if grain.kinds > 1:
             known = cells[other]
             fresh = known + (taught - known) * (0.05 if cycles > _SETTLED else 0.25) if known >= 0.0 else own
-            cells[other] = fresh + _INTEGRAL - _INTEGRAL if fresh < _MOST else _MOST
+            cells[other] = fresh + _INTEGRAL - _INTEGRAL if fresh < MOST else MOST
 
     def _remember(self, residual: float) -> None:
         cells, grain = self.cells, self.grain
         s0, s1, s2, s3 = self._sums
         o0, o1, o2, o3 = grain.oldest
         cells.insert(grain.blocks_at, residual)
-        self._sums = s0 + residual - cells[o0], s1 + residual - cells[o1], s2 + residual - cells[o2], s3 + residual - cells[o3]
+        self._sums = (
+            s0 + residual - cells[o0],
+            s1 + residual - cells[o1],
+            s2 + residual - cells[o2],
+            s3 + residual - cells[o3],
+        )
         del cells[grain.ring_at]
 
     def _learn_spread(self, residual: float, n: int) -> float:
@@ -444,8 +352,8 @@ class UsageHabit(base.Estimator):
             z1 = q1 + (z1 - q1) * rate
             z2 = q2 + (z2 - q2) * rate
             z3 = q3 + (z3 - q3) * rate
-        if z0 + z1 + z2 + z3 > _MOST:
-            z0, z1, z2, z3 = min(z0, _MOST), min(z1, _MOST), min(z2, _MOST), min(z3, _MOST)
+        if z0 + z1 + z2 + z3 > MOST:
+            z0, z1, z2, z3 = min(z0, MOST), min(z1, MOST), min(z2, MOST), min(z3, MOST)
         _pack_four(
             cells,
             at,
@@ -482,27 +390,6 @@ class UsageHabit(base.Estimator):
         self.base_spread = spread + (size - spread) * rate
         return found
 
-    def _rescale(self) -> None:
-        """Count in units of the present level, so that 16 bits reach."""
-        cells = self.cells
-        by = self.level / TICKS
-        if not by > 0.0 or self.scale / by / by > _MOST_SCALE:
-            bucket = self.bucket
-            self._forget()
-            self.bucket = bucket
-            return
-        for at, number in enumerate(cells):
-            if number != _UNKNOWN and number != _MOST:
-                cells[at] = max(-_MOST, min(_MOST, _rounded(number / by)))
-        self.scale = _single(self.scale / by / by)
-        if self.base >= 0.0:
-            self.base = _single(self.base / by)
-        self.level, self.base_spread = _single(self.level / by), _single(self.base_spread / by)
-        self.anchor = min(_MOST, _rounded(self.anchor / by))
-        self.anchor_base = min(_MOST, _rounded(self.anchor_base / by))
-        self.adopted = min(_MOST, _rounded(self.adopted / by))
-        self._add_up()
-
     # what a person said ------------------------------------------------------------------------------------------------
 
     def adopt(self, buckets: int) -> None:
@@ -521,14 +408,14 @@ class UsageHabit(base.Estimator):
             residuals.append(sqrt(self.value * self.scale) - self.now[0])
         if not residuals:
             return
-        more = _rounded(max(0.0, min(_MOST / 2, sum(residuals) / len(residuals))))
+        more = rounded(max(0.0, min(MOST / 2, sum(residuals) / len(residuals))))
         cells[end - count : end] = array("f", [0.0] * count)
-        self.adopted = min(_MOST, self.adopted + more)
-        self.now = (min(_MOST, self.now[0] + more), *self.now[1:])
+        self.adopted = min(MOST, self.adopted + more)
+        self.now = (min(MOST, self.now[0] + more), *self.now[1:])
         self.held, self.judged, self.peak = 0, None, 1.0
-        self._add_up()
+        self.add_up()
         if self.filled:
-            self.bins = self._bins()
+            self.bins = self.bins_of_running()
 
     def deny(self) -> None:
         """Take what was used lately for a fault: for long it becomes no habit, and says nothing of quiet accounts."""
@@ -542,146 +429,21 @@ class UsageHabit(base.Estimator):
     def _let_go(self, left: float) -> None:
         left = max(0.0, left)
         if left < self.adopted:
-            self.adopted = _rounded(self.adopted + (left - self.adopted) * _ADOPTED - 0.5)
+            self.adopted = rounded(self.adopted + (left - self.adopted) * _ADOPTED - 0.5)
             self.adopted = max(0.0, self.adopted)
-
-    def rewind(self, bucket: int) -> None:
-        """Go on at an earlier bucket: it was the clock that was ahead."""
-        self.bucket, self.filled = bucket - 1, False
 
     def line(self, cohort: UsageCohort) -> float:
         """Return the score from which on this account is told."""
-        return cohort.line.value * (1.0 + _DISMISSED_BAR * -(-self.dismissed // (_DISMISSED // 24 if self.daily else _DISMISSED)))
-
-    # what is to be told -----------------------------------------------------------------------------------------------
-
-    def window(self, more: float, cohort: UsageCohort) -> int:
-        """Return the number of the window that says most about the running bucket with `more` in it."""
-        bins = self.judge(more, cohort)[3]
-        says = [table[number] if number >= 0 else 0.0 for table, number in zip(cohort.tables, bins, strict=True)]
-        return min(says.index(max(says)), 3)
-
-    def span(self, window: int, more: float) -> tuple[int, float]:
-        """Return how many buckets are told of for a window, and what was used in them, `more` with it."""
-        grain, seen = self.grain, self.value + more
-        if window == 0:
-            return 1, seen
-        buckets, cells, at = self.bucket % grain.block + 1, self.cells, grain.spread_at - 1
-        roots = cells[at] ** 2
-        while buckets < grain.windows[window] and at > grain.sums_at:
-            at -= 1
-            buckets += grain.block
-            roots += cells[at] ** 2
-        return buckets, seen + (roots / self.scale if self.scale > 0.0 else 0.0)
-
-    def usual(self, slot: int, kind: int) -> float:
-        """Return what is usual in such a bucket, in the meter's unit."""
-        grain = self.grain
-        root = self.cells[slot * grain.kinds + kind]
-        root = (self.level if root < 0.0 else root) + self.adopted
-        return root * root / self.scale if self.scale > 0.0 else 0.0
-
-    def spread(self, window: int) -> float:
-        """Return the usual size of a window's deviation for one bucket, on the scale of square roots."""
-        return self.now[2 + window] / self.grain.windows[window] / sqrt(self.scale) if self.scale > 0.0 else 0.0
-
-    def growth(self) -> float:
-        """Return how many times what was usual half a year ago is usual now; of the base load, if that grew more.
-
-        A level that creeps up by less each day than days differ never looks odd; this is where it shows.
-        """
-        if self.n * self.grain.seconds < _CREEP_AFTER or not self.anchor > 0.0:
-            return 1.0
-        whole = (self.level / self.anchor) ** 2
-        base = (max(0.0, self.base - self.anchor_base) / self.anchor + 1.0) ** 2
-        return max(whole, base)
-
-    def usual_day(self) -> tuple[float, float]:
-        """Return what a day holds about now, and half a year ago, in the meter's unit."""
-        buckets = 86400 / self.grain.seconds / self.scale if self.scale > 0.0 else 0.0
-        return self.level**2 * buckets, self.anchor**2 * buckets
+        return cohort.line.value * (
+            1.0 + _DISMISSED_BAR * -(-self.dismissed // (_DISMISSED // 24 if self.daily else _DISMISSED))
+        )
 
     def forget_growth(self) -> None:
         """Take the present level for the one to compare with."""
-        self.anchor, self.anchor_base = _rounded(self.level), _rounded(max(0.0, self.base))
+        self.anchor, self.anchor_base = rounded(self.level), rounded(max(0.0, self.base))
 
-    # what is saved ----------------------------------------------------------------------------------------------------
-
-    def save(self) -> bytes:
-        """Return all that was learned, exactly."""
-        cells = array("h", map(int, self.cells))
-        if sys.byteorder == "big":
-            cells.byteswap()
-        head = _SAVED.pack(
-            self.n,
-            self.bucket,
-            (2 * self.slot + self.kind) * 2 + self.filled,
-            self.calm,
-            self.held,
-            self.dismissed // _PASSING,
-            self.tag,
-            self.value,
-            self.scale,
-            self.level,
-            self.base,
-            self.base_spread,
-            *map(int, (self.anchor, self.anchor_base, self.own, self.habituation, self.odd, self.peak, self.adopted)),
-            *map(int, self.now),
-        )
-        return head + cells.tobytes()
-
-    @classmethod
-    def restored(cls, saved: bytes) -> UsageHabit:
-        """Return the habit that was saved.
-
-        Raises:
-            ValueError: these are not a habit's bytes.
-        """
-        if len(saved) not in _SIZES:
-            raise ValueError(f"a habit of {len(saved)} bytes; expected one of {_SIZES}")
-        habit = cls(daily=bool(_SIZES.index(len(saved))))
-        grain = habit.grain
-        found: tuple[Any, ...] = _SAVED.unpack_from(saved)
-        habit.n, habit.bucket, place, habit.calm, habit.held, dismissed, habit.tag = found[:7]
-        habit.slot, habit.kind, habit.filled = place // 4, place // 2 % 2, bool(place % 2)
-        habit.dismissed = dismissed * _PASSING
-        reals = found[7:12]
-        habit.value, habit.scale, habit.level, habit.base, habit.base_spread = reals
-        if not all(map(isfinite, reals)) or min(reals[:3]) < 0.0 or habit.base_spread < 0.0:
-            raise ValueError("a habit of absurd numbers; expected finite ones that are not negative")
-        if habit.slot >= grain.slots or habit.kind >= grain.kinds or min(found[21:26]) < _LEAST_SIZE:
-            raise ValueError("a habit of a slot that its cycle has not; expected what one saved")
-        habit.anchor, habit.anchor_base, habit.own, habit.habituation, habit.odd, habit.peak, habit.adopted = map(
-            float, found[12:19]
-        )
-        habit.now = tuple(map(float, found[19:]))
-        cells = array("h", saved[_SAVED.size :])
-        if sys.byteorder == "big":
-            cells.byteswap()
-        habit.cells = array("f", cells)
-        habit._add_up()
-        if habit.filled:
-            habit.bins = habit._bins()
-        return habit
-
-    def _bins(self) -> tuple[int, ...]:
-        """Return the bins that `judge` found last; they are not saved, since all that they follow from is."""
+    def bins_of_running(self) -> tuple[int, ...]:
+        """Return the bins of the running bucket's deviations; they are not saved, since all that they follow from is."""
         bins = self.judge(0.0, _BLANK)[3]
         self.judged = None
         return bins
-
-
-def _rounded(x: float) -> float:
-    return x + _INTEGRAL - _INTEGRAL
-
-
-def _single(x: float) -> float:
-    return float(_ONE.unpack(_ONE.pack(x))[0])
-
-
-_ONE = Struct("<f")
-_THREE = Struct("<3f")
-_FOUR = Struct("=4f")
-_unpack_four, _pack_four = _FOUR.unpack_from, _FOUR.pack_into
-_BLANK = UsageCohort()
-_SIZES = tuple(_SAVED.size + 2 * len(grain.beginning) for grain in GRAINS)
