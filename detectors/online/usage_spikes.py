@@ -77,7 +77,9 @@ class UsageSpikes(base.AnomalyDetector):
         account = self._accounts.get(x.get(self.account) if self.account is not None else None)
         if account is None:
             return 0.0
-        time, value, habit = x.get(self.time), x.get(self.value), account.habit
+        habit: UsageHabit = account.habit
+        time: Any = x.get(self.time)
+        value: Any = x.get(self.value)
         if type(value) not in _NUMBERS or type(time) not in _NUMBERS or not 0.0 <= time < _LAST:
             return 0.0
         cohort = self._cohorts[habit.daily]
@@ -90,7 +92,8 @@ class UsageSpikes(base.AnomalyDetector):
 
     def learn_one(self, x: dict[Hashable, Any]) -> None:
         """Add the reading to the running hour or day."""
-        time, value = x.get(self.time), x.get(self.value)
+        time: Any = x.get(self.time)
+        value: Any = x.get(self.value)
         if type(value) not in _NUMBERS or type(time) not in _NUMBERS or not 0.0 <= time < _LAST or not value >= 0.0:
             return
         key = x.get(self.account) if self.account is not None else None
