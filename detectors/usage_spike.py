@@ -49,7 +49,7 @@ class UsageSpikeSettings(DetectorSettings):
     warm_up_hours: Annotated[int, Field(ge=1, le=24 * 60)] = 24 * 3
     least_share: Annotated[float, Field(ge=0)] = 0.5
     least_extra: dict[Name, Annotated[Decimal, Field(ge=0)]] = Field(default_factory=dict)
-    growth_share: Annotated[float, Field(gt=0)] = 2.0
+    growth_share: Annotated[float, Field(gt=0)] = 1.0
     buckets: dict[Name, Literal["hour", "day"]] = Field(default_factory=dict)
 
 
@@ -68,7 +68,7 @@ class UsageSpike:
     spike out of what the line is learned from. An alert that is declined as not useful raises this meter's bar by a quarter
     for a month, up to three times; one that is accepted takes that back.
 
-    What creeps up by less each day than days differ never looks odd; a level or a base load that is three times what it was
+    What creeps up by less each day than days differ never looks odd; a level or a base load that is twice what it was
     half a year ago is told once.
 
     Corrections and late readings teach nothing and ring nothing. A counter's step is spread over the hours it took. An

@@ -52,11 +52,14 @@ class UsageCohort(base.Estimator):
 
     __slots__ = (
         "_count",
+        "_counted",
         "_counts",
         "_most_spreads",
+        "_spreads",
         "_strays",
         "_sum",
         "_sums",
+        "_young",
         "alerts_a_month",
         "base_spread",
         "bucket",
@@ -81,6 +84,9 @@ class UsageCohort(base.Estimator):
         self.base_spread = 0.2
         self.tails = tuple(LogTail() for _ in range(_TAILS))
         self.tables = tuple(tail.squares for tail in self.tails)
+        self._spreads = 4 * grain.spread_slots
+        self._young = grain.slots / _SLOW
+        self._counted = tuple(tail.counts for tail in self.tails)
         self._most_spreads = tuple(_SPREAD_MOST * window for window in grain.windows)
         self.n = self.refresh_at = 0
         self.line = AlertLine(alerts_a_month)
@@ -153,18 +159,31 @@ class UsageCohort(base.Estimator):
             base_size: of the base load's, below 0 while it has none.
             bins: of its deviations among the tails', -1 for what is usual.
         """
-        self.shape[slot] += _SLOW * ((_SHAPE_MOST if share > _SHAPE_MOST else share) - self.shape[slot])
+        n = self.n
+        slow, quick = _SLOW, _SPREAD
+        if n < self._young:  # until the rates of later, the plain mean
+            slow, quick = max(_SLOW, 1.0 / (n / len(self.shape) + 2.0)), max(_SPREAD, 1.0 / (n / self._spreads + 2.0))
+        self.shape[slot] += slow * ((_SHAPE_MOST if share > _SHAPE_MOST else share) - self.shape[slot])
         spread = self.spread[slot if len(self.spread) > 1 else 0]
         most = self._most_spreads[window]
-        spread[window] += _SPREAD * ((most if size > most else size) - spread[window])
+        spread[window] += quick * ((most if size > most else size) - spread[window])
         if base_size >= 0.0:
             most = _BASE_SPREAD_MOST
-            self.base_spread += _SLOW * ((most if base_size > most else base_size) - self.base_spread)
+            self.base_spread += slow * ((most if base_size > most else base_size) - self.base_spread)
         self.n += 1
         if bins is not NO_BINS:
-            for tail, number in zip(self.tails, bins, strict=True):
-                if number >= 0:
-                    tail.counts[number] += 1
+            b0, b1, b2, b3, b4 = bins
+            counts = self._counted
+            if b0 >= 0:
+                counts[0][b0] += 1
+            if b1 >= 0:
+                counts[1][b1] += 1
+            if b2 >= 0:
+                counts[2][b2] += 1
+            if b3 >= 0:
+                counts[3][b3] += 1
+            if b4 >= 0:
+                counts[4][b4] += 1
         if self.n >= self.refresh_at:
             self._refresh()
 

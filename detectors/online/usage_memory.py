@@ -137,6 +137,13 @@ class UsageMemory(base.Estimator):
         hole = rounded(base) if 0.0 <= base < MOST else MOST
         if cells[end - 1] == MOST:
             cells[end - 1] = hole
+        if turned == 1:
+            cells.insert(end, MOST)
+            del cells[start]
+            cells.insert(grain.spread_at, 0.0)
+            del cells[end]
+            self._least = min(cells[start:end])
+            return
         turned = min(turned, grain.base_blocks + 1)
         cells[start:end] = cells[start + turned : end] + array("f", [*([hole] * (turned - 1)), MOST])
         self._least = min(cells[start:end])
