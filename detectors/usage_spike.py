@@ -30,6 +30,7 @@ _MOST_METERS = 32
 _HOURS_A_MONTH = 720
 _FOREIGN = 3
 _CLOCK_BACK = 24
+_TOLD_HOURS = 24 * 14  # after a spike; then the level that it brought is the one that growth is measured from
 
 
 class UsageSpikeSettings(DetectorSettings):
@@ -161,8 +162,10 @@ class UsageSpike:
         score = habit.score_one(used, cohort) / habit.line(cohort)
         if score >= 1.0:
             return self._spike(event, facts, habit, used, cohort, score)
+        if habit.filled or metered.told_at != NEVER:
+            return ()
         grown = (growth_of(habit) - 1.0) / self._settings.growth_share
-        return (growth(event, facts, habit, number, grown),) if grown >= 1.0 and not habit.filled else ()
+        return (growth(event, facts, habit, number, grown),) if grown >= 1.0 else ()
 
     def _spike(
         self,
@@ -249,6 +252,9 @@ class UsageSpike:
             self.irregularities["clock_set_back"] += 1
             habit.rewind(_bucket(habit, hour))
             self._begin(metered, hour, facts)
+        if metered.told_at != NEVER and hour.number - metered.told_at > _TOLD_HOURS and not metered.is_open:
+            metered.told_at = NEVER
+            habit.forget_growth()  # it was told
         metered.late = 0
         metered.read_at = hour.number
         habit.learn_one(used, self._pools.to_teach(self._pools.key(event.meter, event.unit, facts, habit.daily)))

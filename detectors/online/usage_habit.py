@@ -251,8 +251,8 @@ class UsageHabit(UsageMemory):
         if self.n >= grain.least:
             cohort.line.pass_hours(hours)
         self.dismissed = max(0, self.dismissed - PASSING)
-        if not self.n % _ANCHORING:
-            rate = 1.0 / (self.n // _ANCHORING + 1 if self.n < grain.anchor else grain.anchor // _ANCHORING)
+        if self.n and not self.n % _ANCHORING:
+            rate = _ANCHORING / (self.n if self.n < grain.anchor else grain.anchor)
             self.anchor = rounded(self.anchor + (self.level - self.anchor) * rate)
             base = max(self.base, 0.0)
             self.anchor_base = rounded(self.anchor_base + (base - self.anchor_base) * rate)
@@ -289,7 +289,8 @@ class UsageHabit(UsageMemory):
         at = grain.spread_at - 1
         self.cells[at] = min(MOST, sqrt(self.cells[at] ** 2 + x * x) + _INTEGRAL - _INTEGRAL)
         residual = x - expected
-        window, size = n & 3, self._learn_spread(residual, n)
+        window = n + n // grain.slots & 3  # each in turn, and in each slot
+        size = self._learn_spread(residual, n, window)
         self._remember(residual + _INTEGRAL - _INTEGRAL if -MOST < residual < MOST else MOST)
         base_size = self._learn_base(x, level, n)
         if self.adopted:
@@ -328,8 +329,8 @@ class UsageHabit(UsageMemory):
         )
         del cells[grain.ring_at]
 
-    def _learn_spread(self, residual: float, n: int) -> float:
-        """Learn how large the windows' deviations usually are; return the size of one of them, for the cohort."""
+    def _learn_spread(self, residual: float, n: int, window: int) -> float:
+        """Learn how large the windows' deviations usually are; return the size of that of `window`, for the cohort."""
         grain, cells = self.grain, self.cells
         at = grain.spread_bytes + (16 * self.slot if grain.spread_slots > 1 else 0)
         s0, s1, s2, s3 = self._sums
@@ -337,8 +338,7 @@ class UsageHabit(UsageMemory):
         z1 = abs(s1 + residual) * _NORMAL
         z2 = abs(s2 + residual) * _NORMAL
         z3 = abs(s3 + residual) * _NORMAL
-        which = n & 3
-        size = z0 if which == 0 else z1 if which == 1 else z2 if which == 2 else z3  # noqa: PLR2004 - of four
+        size = (z0, z1, z2, z3)[window]
         q0, q1, q2, q3 = _unpack_four(cells, at)
         if q0 >= 0.0:
             cycles = n / grain.spread_slots
