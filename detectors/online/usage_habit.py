@@ -32,7 +32,8 @@ _DISMISSED = 720  # buckets
 _MOST_DISMISSED = 3
 _DISMISSED_BAR = 0.25
 _SMALL, _LARGE = TICKS / 2, TICKS * 2.0  # a level beyond them is made the new unit
-_MOST_USAGE = 1e15
+_MOST_USAGE = 1e17  # more is not of this world, and is not learned
+_LEAST_USAGE = 1e-25  # less than it sets no scale
 _MOST_LEARNED = 65_534  # then the count goes on below, as old and in the same place of all cycles that it has
 _COMMON_CYCLE = 59
 _ANCHORING = 30
@@ -204,7 +205,7 @@ class UsageHabit(UsageMemory):
         """Add `x` to the running bucket; what is no usage, as NaN, is not added."""
         if not 0.0 <= x < _MOST_USAGE or self.bucket < 0:
             return
-        if self.scale == 0.0 and x > 0.0:
+        if self.scale == 0.0 and x > _LEAST_USAGE:
             self.scale = single(TICKS * TICKS / x)
             self.judged = None
         root, self.odd, _, self.bins = self.judge(x, cohort)

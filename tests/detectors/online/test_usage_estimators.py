@@ -96,18 +96,18 @@ def test_a_level_that_falls_and_rises_a_thousandfold_is_followed() -> None:
     assert habit.score_one(1e5, cohort) > 1.0
 
 
-@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0, 1e300, None, "3", True])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0, 1e300, 10**400, None, "3", True])
 def test_what_is_no_usage_scores_nothing_and_poisons_nothing(odd: Any) -> None:
     spikes, clean = UsageSpikes(), UsageSpikes()
     for hour in range(24 * 20):
-        reading = {"account": "a", "t": 3600 * hour, "value": 1.0 + hour % 3}
+        reading: dict[Any, Any] = {"account": "a", "t": 3600 * hour, "value": 1.0 + hour % 3}
         assert spikes.score_one({**reading, "value": odd}) == 0.0
         spikes.learn_one({**reading, "value": odd})
-        spikes.learn_one({**reading, "t": odd} if not isinstance(odd, float) or odd != 1e300 else {})
+        spikes.learn_one({**reading, "t": odd} if odd not in (1e300, 10**400) else {})
         spikes.learn_one(reading)
         clean.learn_one(reading)
 
-    last = {"account": "a", "t": 3600 * 24 * 20, "value": 50.0}
+    last: dict[Any, Any] = {"account": "a", "t": 3600 * 24 * 20, "value": 50.0}
     assert spikes.score_one(last) == clean.score_one(last) > 0.0
 
 
@@ -130,7 +130,9 @@ def test_what_the_others_do_too_is_less_odd() -> None:
         random, accounts = Random(3), range(6)
         spikes = UsageSpikes()
         for hour in range(24 * 30 + 20):
-            readings = [{"account": each, "t": 3600 * hour, "value": random.uniform(0.7, 1.3)} for each in accounts]
+            readings: list[dict[Any, Any]] = [
+                {"account": each, "t": 3600 * hour, "value": random.uniform(0.7, 1.3)} for each in accounts
+            ]
             if hour >= 24 * 30:
                 for reading in readings[: 1 + also]:
                     reading["value"] *= 4
