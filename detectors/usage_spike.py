@@ -20,7 +20,7 @@ from .message import Message, Name
 from .online.usage_cohort import UsageCohort
 from .online.usage_figures import growth_of, window_of
 from .online.usage_habit import UsageHabit
-from .online.usage_spikes import regrained
+from .online.usage_spikes import SELDOM_HOURS, regrained
 from .profile import AccountFacts
 from .usage_spike_memory import KIND, NEVER, VERSION, Memory, Metered, of_meter, restore_memory, save_memory
 from .usage_spike_pools import UsagePools, tag_of
@@ -241,9 +241,11 @@ class UsageSpike:
         if event.correction:
             return
         hour = local_hour(self._hours.number_at(event.time), facts.zone)
-        self._look_closer_or_less(metered, hour.number)
-        self._begin(metered, hour, facts)
+        if metered.strange or metered.habit.daily or hour.number - metered.read_at >= SELDOM_HOURS:
+            self._look_closer_or_less(metered, hour.number)
         habit = metered.habit
+        if _bucket(habit, hour) > habit.bucket:
+            self._begin(metered, hour, facts)
         if _bucket(habit, hour) < habit.bucket:
             self.irregularities["late_reading"] += 1
             metered.late += 1
