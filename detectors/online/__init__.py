@@ -6,11 +6,26 @@ names of its keys are parameters, times are seconds since 1970, and other keys a
 rarity in decades, 3.0 is one in a thousand. `river.utils.check_estimator` passes on all that are exported.
 """
 
+from .alert_line import AlertLine
 from .amount_habit import AmountHabit
-from .hourly_habit import WINDOWS, Deviation, HourlyHabit
+from .log_tail import LogTail
 from .pace import Pace
 from .series_anomaly import SeriesAnomaly
 from .series_tail import SeriesTail
 from .tail import UpperTail
+from .usage_cohort import UsageCohort
+from .usage_habit import UsageHabit
+from .usage_spikes import UsageSpikes
 
-__all__ = ["WINDOWS", "AmountHabit", "Deviation", "HourlyHabit", "Pace", "SeriesAnomaly", "SeriesTail", "UpperTail"]
+__all__ = [
+    "AlertLine",
+    "AmountHabit",
+    "LogTail",
+    "Pace",
+    "SeriesAnomaly",
+    "SeriesTail",
+    "UpperTail",
+    "UsageCohort",
+    "UsageHabit",
+    "UsageSpikes",
+]

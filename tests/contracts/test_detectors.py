@@ -233,7 +233,7 @@ def test_an_event_that_comes_twice_counts_once(case: Case) -> None:
 # what is saved -----------------------------------------------------------------------------------------------------
 
 QUICK = CatalogueSettings(
-    usage_spike=UsageSpikeSettings(warm_up_hours=3, odd_hours_a_month=100),
+    usage_spike=UsageSpikeSettings(warm_up_hours=3, alerts_a_month=100),
     suspicious_charge=SuspiciousChargeSettings(questions_a_thousand=100),
     monitored_series=MonitoredSeriesSettings(
         meters={"data": WatchedMeter(decades=0.5), "water": WatchedMeter(direction="up")}, calm_readings=2

@@ -16,7 +16,7 @@ from detectors.catalogue import CatalogueSettings, build_detectors
 from detectors.detector import Detector, Finding
 from detectors.events import ChargePosted, Merchant, UsageRecorded
 from detectors.message import Message
-from detectors.online import AmountHabit, HourlyHabit, Pace, UpperTail
+from detectors.online import AmountHabit, Pace, UpperTail, UsageHabit
 from detectors.plans import Allowance, Plan
 from detectors.profile import AccountFacts
 
@@ -100,13 +100,13 @@ def ordinary() -> tuple[tuple[Detector, ...], list[Any]]:
     return detectors, remembered(detectors, AccountFacts("a1", plan="basic"), events)
 
 
-def test_an_ordinary_account_is_saved_in_700_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_is_saved_in_800_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
 
-    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 700
+    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 800
 
 
-def test_an_ordinary_account_takes_2600_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_takes_3800_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
     saved = [detector.save(memory) for detector, memory in zip(detectors, memories, strict=True)]
     accounts: list[Any] = [None] * (len(detectors) * 1000)
@@ -124,7 +124,7 @@ def test_an_ordinary_account_takes_2600_bytes_of_memory(ordinary: tuple[tuple[De
     finally:
         tracemalloc.stop()
 
-    assert taken / 1000 <= 2600
+    assert taken / 1000 <= 3800
 
 
 def test_whatever_is_sent_an_account_is_saved_in_256_kibibytes() -> None:
@@ -158,7 +158,7 @@ def test_whatever_is_sent_an_account_is_saved_in_256_kibibytes() -> None:
 
 @pytest.mark.parametrize(
     "estimator",
-    [AmountHabit(prior_charges=7.0), HourlyHabit(), Pace(fading_factor=0.2), UpperTail(2.0, 50.0)],
+    [AmountHabit(prior_charges=7.0), UsageHabit(), Pace(fading_factor=0.2), UpperTail(2.0, 50.0)],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_what_learns_is_a_river_estimator_that_can_be_cloned(estimator: base.Estimator) -> None:
