@@ -1,8 +1,9 @@
 """The mathematics of suspicious charges, on plain numbers: what a charge looks like, how odd that is, what labels teach."""
 
+# ruff: noqa: PLR2004 - the edges of bins stand where they are used
+
 from __future__ import annotations
 
-from math import log
 from typing import NamedTuple
 
 from .online.card_habit import CardHabit, Look
@@ -211,20 +212,22 @@ def crosses_of(look: Look, is_above_all: bool) -> tuple[int, ...]:
         look: the charge.
         is_above_all: it is larger than every amount that was confirmed good.
     """
-    stolen = log(look.stolen / (1 - look.stolen))
-    surplus = 0 if look.surplus <= -1 else int((look.surplus + 1) * 2) if look.surplus < 9 else 20  # noqa: PLR2004 - half spreads
-    ratio = min(max(look.ratio - 28, 0), 18)
-    days = int(min(look.days_since_fraud / 3, 10)) if look.days_since_fraud > 0 else 0
-    height = max(look.height, -2.0)
-    band = int(min(height, 5) * 12) + 40 if height > 0.8 else int((height + 2) * 3)  # noqa: PLR2004 - finer above
+    # comparisons rather than min and max, whose calls would take half of the time
+    _, _, _, _, surplus, ratio, _, odds, top, height, suspicion, days = look
+    spreads = 0 if surplus <= -1 else int((surplus + 1) * 2) if surplus < 9 else 20
+    ratio = 0 if ratio < 28 else 18 if ratio > 46 else ratio - 28
+    since = 0 if days <= 0 else 10 if days > 30 else int(days / 3)
+    height = -2.0 if height < -2 else height
+    band = 100 if height > 5 else int(height * 12) + 40 if height > 0.8 else int((height + 2) * 3)
+    spread = (spreads >> 1) - 1
     return (
         0,
-        100 + int((min(max(look.suspicion, -8), 7) + 8) * 2),
-        200 + ratio * 12 + int(min(max(stolen, -6), 5) + 6),
-        500 + surplus * 11 + days,
-        800 + int(min(look.top, 6.4) * 2) * 10 + ratio // 2,
+        100 + (0 if suspicion < -8 else 30 if suspicion > 7 else int((suspicion + 8) * 2)),
+        200 + ratio * 12 + (0 if odds < -6 else 11 if odds > 5 else int(odds + 6)),
+        500 + spreads * 11 + since,
+        800 + (12 if top > 6.4 else int(top * 2)) * 10 + (ratio >> 1),
         1000 + 2 * band + is_above_all,
-        1300 + int((min(height, 2.4) + 2) * 4) * 8 + min(max(surplus // 2 - 1, 0), 7),
+        1300 + (17 if height > 2.4 else int((height + 2) * 4)) * 8 + (0 if spread < 0 else min(spread, 7)),
     )
 
 

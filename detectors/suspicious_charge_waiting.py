@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from struct import Struct, error, unpack_from
+from struct import Struct, error
 
 from .suspicious_charge_core import Waiting
 
@@ -11,6 +11,7 @@ KEY_BYTES = 6
 _HEAD = Struct(
     "<6sIdBBBBB"
 )  # key, time, amount, ratio bin, flags, lengths of crosses, of the card's name, the merchant's
+_CROSSES = tuple(Struct(f"<{count}H") for count in range(256))
 _OUT_OF_HABIT, _CONFIRMED = 1, 2
 _LAST_SECOND = 2**32 - 1
 _MOST_MERCHANT_BYTES = 255
@@ -34,7 +35,7 @@ def packed(key: bytes, card: str, waiting: Waiting, *, is_confirmed: bool = Fals
     flags = _OUT_OF_HABIT * waiting.is_out_of_habit | _CONFIRMED * is_confirmed
     second = min(max(waiting.at, 0), _LAST_SECOND)
     head = _HEAD.pack(key, second, waiting.amount, waiting.ratio, flags, len(crosses), len(name), len(merchant))
-    return head + b"".join([cross.to_bytes(2, "little") for cross in crosses]) + name + merchant
+    return head + _CROSSES[len(crosses)].pack(*crosses) + name + merchant
 
 
 def time_of(record: bytes) -> int:
@@ -55,7 +56,7 @@ def unpacked(record: bytes) -> tuple[str, Waiting]:
     """
     try:
         _, at, amount, ratio, flags, count, card, merchant = _HEAD.unpack_from(record)
-        crosses = unpack_from(f"<{count}H", record, _HEAD.size)
+        crosses = _CROSSES[count].unpack_from(record, _HEAD.size)
     except error as wrong:
         raise ValueError(f"a waiting charge of {len(record)} bytes: {wrong}") from wrong
     end = _HEAD.size + 2 * count

@@ -1,5 +1,7 @@
 """What one card usually pays, and whether it is in a thief's hands."""
 
+# ruff: noqa: FURB136 - min and max are calls, and there is an estimate for every charge
+
 from __future__ import annotations
 
 from array import array
@@ -40,6 +42,7 @@ class Look(NamedTuple):
         surplus: spreads above the mean; negative below.
         ratio: bin of amount over mean, a quarter of an octave wide; 32 is the mean itself.
         stolen: probability that the card is stolen, before this charge.
+        odds: logarithm of the odds of that.
         top: the largest ratio lately, fading over a week.
         height: spreads of the population's logarithms above its mean.
         suspicion: log odds that the thief made this charge, up to a constant.
@@ -53,6 +56,7 @@ class Look(NamedTuple):
     surplus: float
     ratio: int
     stolen: float
+    odds: float
     top: float
     height: float
     suspicion: float
@@ -118,6 +122,7 @@ class CardHabit(base.Estimator):
         variance = (squares + 0.25 * _PRIOR_SPREAD_CHARGES * usual * usual) / (n + _PRIOR_SPREAD_CHARGES)
         ratio = int((log2(amount / (usual + _TINY) + 1e-6) + 8) * 4)
         ratio = 0 if ratio < 0 else RATIO_BINS - 1 if ratio >= RATIO_BINS else ratio
+        odds = log(stolen / (1 - stolen))
         return Look(
             at,
             amount,
@@ -126,26 +131,36 @@ class CardHabit(base.Estimator):
             (amount - usual) / (sqrt(variance) + _TINY),
             ratio,
             stolen,
+            odds,
             top,
             population.height(amount),
-            log(stolen / (1 - stolen)) + ratios.evidence[ratio],
+            odds + ratios.evidence[ratio],
             (at - self.fraud_at) / _DAY,
         )
 
     def learn_one(self, look: Look, ratios: RatioHistogram) -> None:
         """Take in a charge as it looked. No label is needed: the filter learns by Bayes, the habit clips."""
         numbers, n = self._numbers, self.charges
-        amount = min(look.amount, _CLIP_MEANS * look.mean) if n >= _PRIOR_SPREAD_CHARGES else look.amount
-        residual = (amount - look.mean) ** 2
-        fading = numbers[_SQUARES] / _MOST_CHARGES if n >= _MOST_CHARGES else 0.0
-        numbers[_SQUARES] += min(residual, _CLIP_VARIANCES * look.variance) - fading
-        numbers[_MEAN] += max(1 / (n + 1), 1 / _MOST_CHARGES) * (amount - numbers[_MEAN])
-        self.charges = min(n + 1, _MOST_CHARGES)
-        numbers[_TOP] = max(look.top, look.amount / (look.mean + _TINY))
-        likely = exp(min(ratios.evidence[look.ratio], _MOST_EVIDENCE))
-        odds = look.stolen * (1 - _THIEFS_SHARE + _THIEFS_SHARE * likely)
-        numbers[_STOLEN] = min(odds / (odds + 1 - look.stolen), _MOST_STOLEN)
-        self.at = max(self.at, int(look.at))
+        at, full, usual, variance, _, ratio, stolen, _, top, _, _, _ = look
+        amount = _CLIP_MEANS * usual if n >= _PRIOR_SPREAD_CHARGES and full > _CLIP_MEANS * usual else full
+        residual, most = (amount - usual) ** 2, _CLIP_VARIANCES * variance
+        mean, squares, _, _ = numbers
+        is_full = n >= _MOST_CHARGES
+        numbers[_SQUARES] = (
+            squares + (residual if residual < most else most) - (squares / _MOST_CHARGES if is_full else 0)
+        )
+        numbers[_MEAN] = mean + (amount - mean) / (_MOST_CHARGES if is_full else n + 1)
+        if not is_full:
+            self.charges = n + 1
+        times = full / (usual + _TINY)
+        numbers[_TOP] = times if times > top else top
+        evidence = ratios.evidence[ratio]
+        likely = exp(evidence if evidence < _MOST_EVIDENCE else _MOST_EVIDENCE)
+        odds = stolen * (1 - _THIEFS_SHARE + _THIEFS_SHARE * likely)
+        after = odds / (odds + 1 - stolen)
+        numbers[_STOLEN] = after if after < _MOST_STOLEN else _MOST_STOLEN
+        if at > self.at:
+            self.at = int(at)
 
     def accuse(self, at: float, now: float) -> None:
         """Learn that a charge out of habit, made at `at`, was called fraud at `now`; both in epoch seconds."""

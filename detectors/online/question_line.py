@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from river import base
 
+_HIGHEST = 10.0  # above where it began: evidence never is
+
 
 class QuestionLine(base.Estimator):
     """A line that rises by a step with each question and falls a little with each charge that was not asked about.
@@ -30,4 +32,4 @@ class QuestionLine(base.Estimator):
 
     def learn_one(self, is_asked: bool, share: float) -> None:
         """Take in whether a question was asked; `share` of all charges may be, 0..1."""
-        self.value = min(max(self.value + self.step * (is_asked - share), self.lowest), self.begin + 3.0)
+        self.value = min(max(self.value + self.step * (is_asked - share), self.lowest), self.begin + _HIGHEST)
