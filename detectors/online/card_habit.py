@@ -27,6 +27,7 @@ _PRIOR_MEAN_CHARGES = 2.0
 _PRIOR_SPREAD_CHARGES = 3.0
 _TINY = 1e-30  # beside any amount of money
 _NEVER = -(10**9)
+_NO_FRAUD = -1  # as it is saved; frauds are never before 1970
 
 _MEAN, _SQUARES, _STOLEN, _TOP = range(4)
 
@@ -164,7 +165,7 @@ class CardHabit(base.Estimator):
 
     def accuse(self, at: float, now: float) -> None:
         """Learn that a charge out of habit, made at `at`, was called fraud at `now`; both in epoch seconds."""
-        self.fraud_at = max(self.fraud_at, int(at))
+        self.fraud_at = max(self.fraud_at, int(at), 0)
         since = exp(-max(0.0, now - at) / _STAY)
         self._numbers[_STOLEN] = max(self._numbers[_STOLEN], _DENIED_STOLEN * since)
 
@@ -179,7 +180,7 @@ class CardHabit(base.Estimator):
 
     def save(self) -> tuple[int, int, int, bytes]:
         """Return what was learned."""
-        return self.charges, self.at, self.fraud_at, self._numbers.tobytes()
+        return self.charges, self.at, max(self.fraud_at, _NO_FRAUD), self._numbers.tobytes()
 
     @classmethod
     def restored(cls, saved: tuple[int, int, int, bytes]) -> CardHabit:
@@ -189,7 +190,8 @@ class CardHabit(base.Estimator):
             ValueError: this is not one's bytes.
         """
         habit = cls()
-        habit.charges, habit.at, habit.fraud_at, numbers = saved
+        habit.charges, habit.at, fraud_at, numbers = saved
+        habit.fraud_at = _NEVER if fraud_at == _NO_FRAUD else fraud_at
         kept = habit._numbers = array("f", numbers)
         if len(kept) != _TOP + 1 or not 0 < kept[_STOLEN] < 1:
             raise ValueError(f"{len(numbers)} bytes are no card's habit")
