@@ -234,7 +234,9 @@ def test_an_event_that_comes_twice_counts_once(case: Case) -> None:
 
 QUICK = CatalogueSettings(
     usage_spike=UsageSpikeSettings(warm_up_hours=3, alerts_a_month=100),
-    suspicious_charge=SuspiciousChargeSettings(questions_a_thousand=100),
+    suspicious_charge=SuspiciousChargeSettings(
+        questions_a_day_per_thousand_accounts=1000, questions_an_account_a_day=9
+    ),
     monitored_series=MonitoredSeriesSettings(
         meters={"data": WatchedMeter(decades=0.5), "water": WatchedMeter(direction="up")}, calm_readings=2
     ),
