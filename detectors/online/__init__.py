@@ -2,7 +2,20 @@
 
 from .amount_habit import AmountHabit
 from .hourly_habit import WINDOWS, Deviation, HourlyHabit
-from .pace import Pace
+from .forecast_errors import ForecastErrors
+from .reliability import Reliability
 from .tail import UpperTail
+from .usage_cohort import UsageCohort
+from .usage_forecaster import UsageForecaster
 
-__all__ = ["WINDOWS", "AmountHabit", "Deviation", "HourlyHabit", "Pace", "UpperTail"]
+__all__ = [
+    "WINDOWS",
+    "AmountHabit",
+    "Deviation",
+    "ForecastErrors",
+    "HourlyHabit",
+    "Reliability",
+    "UpperTail",
+    "UsageCohort",
+    "UsageForecaster",
+]

@@ -16,7 +16,7 @@ from detectors.catalogue import CatalogueSettings, build_detectors
 from detectors.detector import Detector, Finding
 from detectors.events import ChargePosted, Merchant, UsageRecorded
 from detectors.message import Message
-from detectors.online import AmountHabit, HourlyHabit, Pace, UpperTail
+from detectors.online import AmountHabit, HourlyHabit, UpperTail, UsageForecaster
 from detectors.plans import Allowance, Plan
 from detectors.profile import AccountFacts
 
@@ -158,7 +158,7 @@ def test_whatever_is_sent_an_account_is_saved_in_256_kibibytes() -> None:
 
 @pytest.mark.parametrize(
     "estimator",
-    [AmountHabit(prior_charges=7.0), HourlyHabit(), Pace(fading_factor=0.2), UpperTail(2.0, 50.0)],
+    [AmountHabit(prior_charges=7.0), HourlyHabit(), UsageForecaster(fast=0.2), UpperTail(2.0, 50.0)],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_what_learns_is_a_river_estimator_that_can_be_cloned(estimator: base.Estimator) -> None:

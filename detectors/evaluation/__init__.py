@@ -1,0 +1,1 @@
+"""Adapters that let outside scorers drive the detectors as they are."""

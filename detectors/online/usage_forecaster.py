@@ -1,0 +1,170 @@
+"""How much will an account use on each of the next days?"""
+
+from __future__ import annotations
+
+from array import array
+from math import sqrt
+from typing import Any
+
+from river.time_series.base import Forecaster
+
+from .usage_cohort import WEEK, UsageCohort
+
+FAST, SLOW, LONG, SCATTER, OWN = range(5)
+NUMBERS = OWN + WEEK
+_LARGEST = 1e30  # squares and sums of these still are numbers in single precision's exponent, or nearly
+_SMALLEST = 1e-30
+_SURE_WEEKS = 4  # an account's own weekday factors count half after so many weeks
+_COHORT_AFTER = 20  # days until the slow level is worth comparing with
+_CORRELATED = 1.3  # days that follow each other are alike: their errors cancel less than independent ones
+_REVERT = 0.2
+_COHORT = 0.5
+
+
+class UsageForecaster(Forecaster):
+    """Daily usage: the level of the last week, drawn to the account's long mean and half way to the cohort's move.
+
+    Three exponentially weighted means of usage over its weekday's factor (6, 15 and 365 days; plain means while young);
+    the factors shrink to the cohort's. The sum over R days has two errors: the days' own scatter, which averages out, and
+    that of the level, which does not: deviation = sum * sqrt(1.3 scatter^2 / R + u^2), u = .14 (1 + 3 / sqrt(days)).
+    Structure and constants: measured on daily forecasts of real homes over 30-day cycles, beside single levels,
+    regressions of the error and trends, which were worse.
+
+    River's `HoltWinters` and `SNARIMAX` hold no pooled part and give no error; they are slower by a factor of ten and more.
+
+    `x` may name the `weekday`, 0..6; without it days are counted. A usage that is negative counts as none; one that is not
+    finite or above 1e30 is ignored, as if the day had not been.
+
+    Args:
+        cohort: what accounts of one kind share; its own, of one account, by default.
+        fast: weight of the newest day in the level.
+        slow: the same of the level that the cohort's move is measured from.
+        long: the same of the long mean.
+        drift: relative error of the level over a cycle, of an account that is known well.
+
+    Attributes:
+        days: how many were learned.
+
+    >>> forecaster = UsageForecaster()
+    >>> for day in range(365):
+    ...     forecaster.learn_one(1.0 if day % 7 else 3.0)
+    >>> [round(usage) for usage in forecaster.forecast(7)]
+    [1, 1, 1, 1, 1, 1, 3]
+    """
+
+    __slots__ = ("_numbers", "cohort", "days", "drift", "fast", "long", "slow")
+
+    def __init__(
+        self,
+        cohort: UsageCohort | None = None,
+        fast: float = 1 / 6,
+        slow: float = 1 / 15,
+        long: float = 1 / 365,
+        drift: float = 0.14,
+    ) -> None:
+        self.cohort = UsageCohort() if cohort is None else cohort
+        self.fast = fast
+        self.slow = slow
+        self.long = long
+        self.drift = drift
+        self.days = 0
+        self._numbers = array("f", [0.0, 0.0, 0.0, self.cohort.scatter, *self.cohort.week])
+
+    @property
+    def numbers(self) -> array[float]:
+        """All that changes, in single precision: three levels, the scatter, and seven weekday factors."""
+        return self._numbers
+
+    def learn_one(self, y: float, x: dict[Any, Any] | None = None) -> None:
+        """Take in a day's usage."""
+        self.learn_day(y, self._weekday(x, 0))
+
+    def learn_day(self, usage: float, weekday: int, day: int | None = None) -> None:
+        """Take in the usage of `weekday`; `day` is its number among all days, for the cohort."""
+        if not usage <= _LARGEST:
+            return
+        if usage < _SMALLEST:
+            usage = 0.0
+        numbers, cohort, days = self._numbers, self.cohort, self.days
+        fast, factor = numbers[FAST], 1.0
+        if days:
+            own, weeks = OWN + weekday, min(days // WEEK, 15) + 1
+            factor = self._factor(weekday)
+            if days > _COHORT_AFTER and numbers[SLOW] > 0.0:
+                cohort.learn_one(usage / (numbers[SLOW] * factor + _SMALLEST) - 1.0, days if day is None else day)
+            if fast > 0.0:
+                error = min(abs(max(usage / fast - factor, -1.0)), 2.0) * 1.25
+                numbers[SCATTER] += max(1.0 / (days + 7), 0.02) * (error - numbers[SCATTER])
+                share = min(usage / fast, 3.0)
+                numbers[own] += (share - numbers[own]) / (weeks + 3)
+                cohort.learn_week(weekday, share, error)
+                factor = self._factor(weekday)
+        self.days = days = days + 1
+        level, young = usage / (factor if factor > 0.3 else 0.3), 1.0 / days  # noqa: PLR2004 - no day is nearly unused
+        numbers[FAST] = fast + (level - fast) * max(young, self.fast)
+        numbers[SLOW] += (level - numbers[SLOW]) * max(young, self.slow)
+        numbers[LONG] += (level - numbers[LONG]) * max(young, self.long)
+
+    def forecast(self, horizon: int, xs: list[dict[Any, Any]] | None = None) -> list[float]:
+        """Return the usage expected on each of the next `horizon` days."""
+        a_day = self._a_day()
+        return [a_day * self._factor(self._weekday(xs[ahead] if xs else None, ahead)) for ahead in range(horizon)]
+
+    def remaining(self, days: float, weekday: int) -> tuple[float, float]:
+        """Return the mean and standard deviation of the usage in the next `days`, which begin on `weekday`.
+
+        A part of a day at the end counts as that part of its usage. Nothing is expected of an account that never used any.
+        """
+        a_day = self._a_day()
+        if a_day <= 0.0 or days <= 0.0:
+            return 0.0, 0.0
+        scatter = self._numbers[SCATTER]
+        drift = self.drift * (1.0 + 3.0 / sqrt(self.days))
+        total = a_day * self._factors(days, weekday)
+        return total, total * sqrt(_CORRELATED * scatter * scatter / max(days, 1.0) + drift * drift)
+
+    def _a_day(self) -> float:
+        numbers = self._numbers
+        fast, slow = numbers[FAST], numbers[SLOW]
+        if fast <= 0.0:
+            return 0.0
+        back = _REVERT * max(-0.7, min(0.7, numbers[LONG] / fast - 1.0))
+        if self.days > _COHORT_AFTER and slow > 0.0:
+            back += _COHORT * (self.cohort.move - (fast / slow - 1.0))
+        return fast * (1.0 + max(-0.5, min(0.7, back)))
+
+    def _factors(self, days: float, weekday: int) -> float:
+        """Return the sum of the weekday factors over `days`."""
+        own, pooled = self._numbers, self.cohort.numbers
+        weeks = min(self.days // WEEK, 15) + 1
+        whole, rest = divmod(days, 7.0)
+        full = int(rest)
+        mine, all_ = whole * sum(own[OWN : OWN + WEEK]), whole * sum(pooled[:WEEK])
+        for ahead in range(full):
+            at = (weekday + ahead) % WEEK
+            mine += own[OWN + at]
+            all_ += pooled[at]
+        if rest > full:
+            at = (weekday + full) % WEEK
+            mine += (rest - full) * own[OWN + at]
+            all_ += (rest - full) * pooled[at]
+        return (weeks * mine + _SURE_WEEKS * all_) / (weeks + _SURE_WEEKS)
+
+    def _factor(self, weekday: int) -> float:
+        weeks = min(self.days // WEEK, 15) + 1
+        own, pooled = self._numbers[OWN + weekday], self.cohort.numbers[weekday]
+        return (weeks * own + _SURE_WEEKS * pooled) / (weeks + _SURE_WEEKS)
+
+    def _weekday(self, x: dict[Any, Any] | None, ahead: int) -> int:
+        named = x.get("weekday") if x else None
+        return (self.days + ahead if named is None else int(named)) % WEEK
+
+    def restore(self, days: int, numbers: array[float]) -> None:
+        """Take the place of the forecaster that was saved.
+
+        Raises:
+            ValueError: these are not one's numbers.
+        """
+        if len(numbers) != NUMBERS or days < 0:
+            raise ValueError(f"{days} days and {len(numbers)} numbers of a forecaster; expected {NUMBERS}")
+        self.days, self._numbers = days, numbers
