@@ -15,11 +15,13 @@ from .online.reliability import Reliability
 from .online.usage_cohort import WEEK, UsageCohort
 from .online.usage_forecaster import NUMBERS, UsageForecaster
 
-_KEPT_DAYS = frozenset((1, 2, 3, 5, 7, 10, 14, 18, 22, 26, 29, 45, 60, 90, 135, 180, 240, 300, 360))
+_KEPT_DAYS = frozenset(
+    (1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 16, 19, 22, 25, 28, 30, 45, 60, 90, 135, 180, 240, 300, 360)
+)
 _MOST_PENDING = 24
 _USUAL_WIDTH = 0.7  # forecasts at neighbouring distances err alike, so that few of them say little of the width
 _WIDTH_COUNTS_FOR = 25.0
-_MOST_SETTLED = 150.0  # the own width follows the last year or so: a month's cycle settles eleven forecasts
+_MOST_SETTLED = 200.0  # the own width follows the last year or so: a month settles sixteen forecasts
 _LARGEST_ERROR = 4.0
 _SHARES = 250  # a pending probability takes a byte
 _NO_CHANCE = 255
@@ -75,7 +77,7 @@ class Outlook(NamedTuple):
 class CycleForecast:
     """Forecasts of a cycle's total, made once a day and settled when the cycle ends.
 
-    A forecast is kept until then only at some distances from the end (1, 2, 3, 5, 7 ... days): neighbours say the same.
+    A forecast is kept until then only at some distances from the end (1 to 7, 9, 11 ... days): neighbours say the same.
     The width of the pooled errors is stretched by the account's own past errors, so that a very regular account is
     forecast narrowly.
 

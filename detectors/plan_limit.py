@@ -7,18 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from sys import intern
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 import msgspec
 from pydantic import Field
 
 from .alerts import Alert, AlertClass, derive_alert_id
-from .cycle_forecast import ForecastPool
 from .detector import DetectorSettings, Finding
 from .events import AccountUpdated, AllowanceAdded, UsageRecorded
 from .message import Message, Name
 from .plan_limit_cycle import (
-    begun,
     day_of,
     limit_of,
     next_key,
@@ -26,18 +24,13 @@ from .plan_limit_cycle import (
     rearm,
     slide,
     turn,
-    window_after,
 )
-from .plan_limit_memory import KIND, VERSION, Memory, Metered, Window, restore_memory, save_memory
+from .plan_limit_ledger import ALL, After, Ledger, used_by
+from .plan_limit_memory import KIND, VERSION, Memory, Metered, restore_memory, save_memory
 from .plan_limit_pools import Calibration, Pools, restore_pools, save_pools
-from .plan_limit_terms import Terms, pro_rata
 from .plan_limit_words import FORECAST, View, cycle_over
 from .plans import Allowance, Plan
 from .profile import AccountFacts
-
-_MOST_METERS = 32
-_ZERO = Decimal(0)
-_ALL = Decimal(100)
 
 
 class PlanLimitSettings(DetectorSettings):
@@ -55,23 +48,6 @@ class PlanLimitSettings(DetectorSettings):
     )
     forecast_chance: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
     forecast_after_days: Annotated[int, Field(ge=2, le=60)] = 5
-
-
-class _After(NamedTuple):
-    """What an event makes of one meter: what is used then, on which terms; and whether thresholds are armed again.
-
-    Attributes:
-        told: up to which threshold the customer was told already.
-    """
-
-    metered: Metered
-    limit: Allowance | None
-    total: Decimal
-    terms: Terms
-    window: Window
-    room: Decimal
-    told: Decimal | None
-    is_rearmed: bool
 
 
 class PlanLimit:
@@ -109,18 +85,11 @@ class PlanLimit:
     def __init__(self, settings: PlanLimitSettings, plans: Mapping[Name, Plan]) -> None:
         self.irregularities: Counter[str] = Counter()
         self._thresholds = sorted(set(settings.thresholds))
-        self._shared: dict[Decimal | None, Decimal] = {threshold: threshold for threshold in (_ALL, *self._thresholds)}
+        self._shared: dict[Decimal | None, Decimal] = {threshold: threshold for threshold in (ALL, *self._thresholds)}
         self._forecast_chance = settings.forecast_chance
         self._forecast_after_days = settings.forecast_after_days
-        self._plans = plans
-        self._bundles = {
-            name: {
-                meter: tuple(plan.bundles_of(meter)) for bundle in plan.bundles.values() for meter in bundle.meters
-            }
-            for name, plan in plans.items()
-        }
+        self._ledger = Ledger(plans, self._thresholds, self.irregularities)
         self._pools = Pools()
-        self._no_pool = ForecastPool()  # of what `score` only supposes
 
     def begin(self) -> Memory:
         """Return the memory of an account never seen: nothing of any meter."""
@@ -133,14 +102,14 @@ class PlanLimit:
             return
         if not memory.meters:
             return
-        plan = self._plan(facts)
+        plan = self._ledger.plan_of(facts)
         pass_time(now, facts, plan, memory, self.irregularities)
         for metered in memory.meters:
             if metered.cycle.kind == "rolling":
                 slide(metered)
                 limit = limit_of(plan, metered)
                 if limit is not None and metered.told is not None:
-                    reached = self._reached(metered.total, metered.terms.room(limit))
+                    reached = self._ledger.reached(metered.total, metered.terms.room(limit))
                     if reached is None or reached < metered.told:
                         rearm(metered, reached)
 
@@ -162,7 +131,7 @@ class PlanLimit:
     def wake(self, now: datetime, facts: AccountFacts, memory: Memory) -> Sequence[Finding]:
         """Return that the alerts of the cycles that ended are resolved, and begin the next cycles."""
         findings = []
-        plan = self._plan(facts)
+        plan = self._ledger.plan_of(facts)
         memory.facts = None
         for metered in memory.meters:
             turn(metered, facts, limit_of(plan, metered), now)
@@ -180,33 +149,23 @@ class PlanLimit:
             for ended in metered.ended
             for finding in cycle_over(metered, ended, facts)
         ]
-        plan = self._plan(facts)
+        plan = self._ledger.plan_of(facts)
         if plan is not None:
-            for after in self._after(event, facts, memory, plan, None):
+            for after in self._ledger.after(event, facts, memory, plan, None):
                 if after.limit is not None:
                     findings += self._findings(after, after.limit, plan, facts, event)
         return findings
 
     def learn(self, event: Message, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
         """Add `event` to its cycle and day, and note what was told."""
-        plan = self._plan(facts)
+        plan = self._ledger.plan_of(facts)
         count = len(memory.meters)
         source = memory.of(event.meter) if isinstance(event, UsageRecorded) else None
-        used = _used(event, source)
-        for after in list(self._after(event, facts, memory, plan, self._pools)):
-            metered = after.metered
-            if after.is_rearmed:
-                rearm(metered, after.told)
-                metered.terms = msgspec.structs.replace(after.terms, rearmed=metered.terms.rearmed)
-            else:
-                metered.terms = after.terms
-            metered.total, metered.window = after.total, after.window
-            if facts.plan is not None and metered.plan != facts.plan:
-                metered.plan = intern(facts.plan)
-            if isinstance(event, UsageRecorded) and day_of(event.time, facts, memory) == metered.day:
-                metered.today += float(used)
-            if after.limit is not None:
-                self._note(metered, after.room)
+        used = used_by(event, source)
+        for after in list(self._ledger.after(event, facts, memory, plan, self._pools)):
+            self._take(after, facts)
+            if isinstance(event, UsageRecorded) and day_of(event.time, facts, memory) == after.metered.day:
+                after.metered.today += float(used)
         if isinstance(event, UsageRecorded):
             source = memory.of(event.meter)
             if source is not None and event.unit == source.unit:
@@ -238,181 +197,13 @@ class PlanLimit:
         """Return how the probabilities that were given compare with what happened, over all meters."""
         return self._pools.calibration()
 
-    # what an event makes of a meter -----------------------------------------------------------------------------
-
-    def _plan(self, facts: AccountFacts) -> Plan | None:
-        return self._plans.get(facts.plan) if facts.plan is not None else None
-
-    def _after(
-        self, event: Message, facts: AccountFacts, memory: Memory, plan: Plan | None, pools: Pools | None
-    ) -> Iterator[_After]:
-        """Yield what `event` makes of each meter that it is about; with `pools`, meters are begun and oddities counted."""
-        if isinstance(event, UsageRecorded):
-            source = memory.of(event.meter)
-            used = _used(event, source)
-            for name in self._subjects(event.meter, facts, plan):
-                metered = source if name == event.meter else memory.of(name)
-                metered = metered or self._begun(name, event.unit, event, facts, memory, pools)
-                if metered is None or not self._is_countable(event, metered, pools):
-                    continue
-                yield self._with_usage(event, metered, used, facts, memory, plan, pools)
-        elif isinstance(event, AllowanceAdded):
-            metered = memory.of(event.meter) or self._begun(event.meter, event.unit, event, facts, memory, pools)
-            if metered is not None and self._is_addable(event, metered, plan, pools):
-                yield self._topped_up(event, metered, plan)
-        else:
-            for metered in memory.meters:
-                limit = limit_of(plan, metered)
-                terms = self._terms_of_plan(event, metered, facts, limit, pools)
-                yield self._judged(metered, limit, metered.total, terms, metered.window, metered.total)
-
-    def _subjects(self, meter: str, facts: AccountFacts, plan: Plan | None) -> tuple[str, ...]:
-        if plan is None or facts.plan is None or not plan.bundles:
-            return (meter,)
-        return (meter, *self._bundles[facts.plan].get(meter, ()))
-
-    def _begun(
-        self, name: str, unit: str, event: Message, facts: AccountFacts, memory: Memory, pools: Pools | None
-    ) -> Metered | None:
-        if len(memory.meters) >= _MOST_METERS:  # it could not be remembered that it was told
-            if pools is not None:
-                self.irregularities["too_many_meters"] += 1
-            return None
-        metered = begun(name, unit, event.time, facts, self._no_pool if pools is None else pools.of(name))
-        plan = self._plan(facts)
-        bundle = plan.bundles.get(name) if plan is not None else None
-        if bundle is not None:  # the plan came after usage
-            alike = [each for each in memory.meters if each.meter in bundle.meters and each.unit == unit]
-            metered.total = sum([each.total for each in alike if each.period == metered.period], _ZERO)
-        if pools is not None:
-            memory.meters.append(metered)
-        return metered
-
-    def _is_countable(self, event: UsageRecorded, metered: Metered, pools: Pools | None) -> bool:
-        what = (
-            "unit_mismatch"
-            if event.unit != metered.unit
-            else "ended_period"
-            if event.time < metered.period.start
-            else None
-        )
-        if what is not None and pools is not None:
-            self.irregularities[what] += 1
-        return what is None
-
-    def _is_addable(self, event: AllowanceAdded, metered: Metered, plan: Plan | None, pools: Pools | None) -> bool:
-        limit = plan.limit_of(event.meter) if plan is not None else None
-        what = (
-            "unit_mismatch"
-            if event.unit != metered.unit or (limit is not None and limit.unit != event.unit)
-            else "expired_top_up"
-            if event.expires_at is not None and event.expires_at <= event.time
-            else "ended_period"
-            if event.time < metered.period.start
-            else None
-        )
-        if what is not None and pools is not None:
-            self.irregularities[what] += 1
-        return what is None
-
-    def _with_usage(
-        self,
-        event: UsageRecorded,
-        metered: Metered,
-        used: Decimal,
-        facts: AccountFacts,
-        memory: Memory,
-        plan: Plan | None,
-        pools: Pools | None,
-    ) -> _After:
-        limit = limit_of(plan, metered)
-        total, window = metered.total + used, metered.window
-        if metered.cycle.kind == "rolling":
-            window = window_after(metered, day_of(event.time, facts, memory), used)
-            total = sum([each for _, each in window], _ZERO)
-        after = self._judged(metered, limit, total, metered.terms, window, metered.total)
-        if pools is not None:
-            self._count_oddities(after, plan, metered)
-        return after
-
-    def _count_oddities(self, after: _After, plan: Plan | None, metered: Metered) -> None:
-        is_prepaid = metered.cycle.kind == "prepaid"
-        if after.total < 0 and not is_prepaid:
-            self.irregularities["negative_total"] += 1
-        if after.limit is None:
-            if plan is not None and plan.limit_of(metered.meter) is not None:
-                self.irregularities["unit_mismatch"] += 1
-        elif not after.room:
-            self.irregularities["zero_allowance"] += 1
-        elif is_prepaid and metered.total <= after.room < after.total:
-            self.irregularities["negative_balance"] += 1
-
-    def _topped_up(self, event: AllowanceAdded, metered: Metered, plan: Plan | None) -> _After:
-        limit = limit_of(plan, metered)
-        if metered.cycle.kind != "prepaid":
-            terms = metered.terms.added(event.quantity, event.expires_at, metered.period.end)
-            return self._judged(metered, limit, metered.total, terms, metered.window, metered.total)
-        before = (metered.terms.base or _ZERO) if limit is None else metered.terms.own(limit)
-        terms = msgspec.structs.replace(metered.terms, base=event.quantity)
-        total = metered.total - before  # less the balance that was left: all of the top-up and it may be used
-        return self._judged(metered, limit, total, terms, metered.window, total, is_new_balance=True)
-
-    def _terms_of_plan(
-        self, event: Message, metered: Metered, facts: AccountFacts, limit: Allowance | None, pools: Pools | None
-    ) -> Terms:
-        """Return the terms on the plan that the account is on now: those of a plan it came to in part, if that says so."""
-        terms = metered.terms
-        if metered.plan is None or metered.plan == facts.plan or metered.cycle.kind == "prepaid":
-            return terms
-        old, new = self._plans.get(metered.plan), self._plan(facts)
-        before, end, base = limit_of(old, metered), metered.period.end, None
-        if new is not None and new.on_change == "pro_rata" and old and limit and before and end is not None:
-            if old.currency == new.currency:
-                was = before.included if terms.base is None else terms.base
-                base = pro_rata(was, limit.included, metered.period.start, event.time, end)
-            elif pools is not None:
-                self.irregularities["mixed_currencies"] += 1
-        return terms if base is None and terms.base is None else msgspec.structs.replace(terms, base=base)
-
-    def _judged(
-        self,
-        metered: Metered,
-        limit: Allowance | None,
-        total: Decimal,
-        terms: Terms,
-        window: Window,
-        before: Decimal,
-        *,
-        is_new_balance: bool = False,
-    ) -> _After:
-        """Return what comes of `total` on these terms; `before` is what was used before it, judged on them too."""
-        room = _ZERO if limit is None else terms.room(limit)
-        told, is_rearmed = metered.told, False
-        if told is not None and limit is not None and metered.room is not None:
-            if room > metered.room or is_new_balance:
-                reached = self._reached(before, room)
-                is_rearmed = reached is None or reached < told
-                told = reached if is_rearmed else told
-        return _After(metered, limit, total, terms, window, room, told, is_rearmed)
-
     # what is said, and what was ------------------------------------------------------------------------------------
 
-    def _reached(self, total: Decimal, room: Decimal) -> Decimal | None:
-        """Return the highest threshold that `total` reaches; where nothing is included, any use reaches all of it."""
-        if not room:
-            return _ALL if total > 0 else None
-        percent, highest = total * 100, None
-        for threshold in self._thresholds:
-            if percent < threshold * room:
-                break
-            highest = threshold
-        return highest
-
     def _findings(
-        self, after: _After, limit: Allowance, plan: Plan, facts: AccountFacts, event: Message
+        self, after: After, limit: Allowance, plan: Plan, facts: AccountFacts, event: Message
     ) -> Iterator[Finding]:
         metered, total, told = after.metered, after.total, after.told
-        top = self._reached(total, after.room)
+        top = self._ledger.reached(total, after.room)
         is_new = top is not None and (told is None or top > told)
         may_be_back = (
             metered.in_alarm is not None
@@ -434,11 +225,11 @@ class PlanLimit:
             for threshold, period in sorted(open_ones):
                 if threshold <= metered.in_alarm and (top is None or threshold > top):
                     yield view.resolved(threshold, period)
-        if is_forecast_due and view.outlook is not None:
-            if view.outlook.chance_above(float(after.room)) >= self._forecast_chance:
-                yield view.forecast(view.outlook, self._forecast_chance)
+        outlook = view.outlook if is_forecast_due else None
+        if outlook is not None and outlook.chance_above(float(after.room)) >= self._forecast_chance:
+            yield view.forecast(outlook, self._forecast_chance)
 
-    def _is_forecast_due(self, after: _After) -> bool:
+    def _is_forecast_due(self, after: After) -> bool:
         metered = after.metered
         return (
             (not metered.is_forecast_told or after.is_rearmed)
@@ -448,11 +239,25 @@ class PlanLimit:
             and after.total < after.room
         )
 
+    def _take(self, after: After, facts: AccountFacts) -> None:
+        """Make the meter what the event makes of it."""
+        metered = after.metered
+        if after.is_rearmed:
+            rearm(metered, after.told)
+            metered.terms = msgspec.structs.replace(after.terms, rearmed=metered.terms.rearmed)
+        else:
+            metered.terms = after.terms
+        metered.total, metered.window = after.total, after.window
+        if facts.plan is not None and metered.plan != facts.plan:
+            metered.plan = intern(facts.plan)
+        if after.limit is not None:
+            self._note(metered, after.room)
+
     def _note(self, metered: Metered, room: Decimal) -> None:
         if metered.room is not None and metered.room != room:
             metered.forecast.forget_chances()
         metered.room = room
-        metered.in_alarm = top = self._reached(metered.total, room)
+        metered.in_alarm = top = self._ledger.reached(metered.total, room)
         if top is not None and (metered.told is None or top > metered.told):
             metered.told = top
         metered.forecast_on = metered.day
@@ -478,12 +283,3 @@ class PlanLimit:
                 threshold = intern(str(alert.facts["threshold"]))
                 told_of.is_forecast_told |= threshold == FORECAST
                 told_of.raised = (*told_of.raised, threshold)
-
-
-def _used(event: Message, source: Metered | None) -> Decimal:
-    """Return what a reading says was used; of a counter that cannot be remembered nothing is known."""
-    if not isinstance(event, UsageRecorded):
-        return _ZERO
-    if source is None:
-        return _ZERO if event.cumulative else event.quantity
-    return source.counter.used(event) if event.unit == source.unit else _ZERO

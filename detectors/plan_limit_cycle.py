@@ -34,7 +34,9 @@ def day_of(moment: datetime, facts: AccountFacts, memory: Memory) -> int:
 
 def begun(meter: str, unit: str, now: datetime, facts: AccountFacts, pool: ForecastPool) -> Metered:
     """Return what is kept of a meter that was never seen."""
-    metered = Metered(intern(meter), intern(unit), period_at(facts.cycle, facts.zone, now), facts.cycle, CycleForecast(pool))
+    metered = Metered(
+        intern(meter), intern(unit), period_at(facts.cycle, facts.zone, now), facts.cycle, CycleForecast(pool)
+    )
     metered.day = now.astimezone(facts.zone).toordinal() - DAY_ONE
     metered.plan = None if facts.plan is None else intern(facts.plan)
     return metered
@@ -114,9 +116,7 @@ def turn(metered: Metered, facts: AccountFacts, limit: Allowance | None, now: da
     metered.period, metered.cycle = period, facts.cycle
 
 
-def _renew(
-    metered: Metered, period: Period, ended_at: datetime | None, limit: Allowance | None, now: datetime
-) -> None:
+def _renew(metered: Metered, period: Period, ended_at: datetime | None, limit: Allowance | None, now: datetime) -> None:
     """Begin `period`; `ended_at` is None where a balance was filled."""
     if metered.raised or metered.moved:
         ended = Ended(ended_at or period.start, metered.total, metered.open, is_topped_up=ended_at is None)

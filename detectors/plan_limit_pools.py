@@ -50,7 +50,6 @@ class Pools:
                 pool = self.by_meter[intern(meter)] = ForecastPool()
         return pool
 
-
     def calibration(self) -> Calibration:
         """Return how probabilities compare with what happened, over all meters."""
         settled = squares = off = 0.0
@@ -92,6 +91,4 @@ def restore_pools(saved: Mapping[str, bytes], version: int) -> Pools:
 
 
 _COHORT = Format(KIND, VERSION, tuple[int | None, tuple[float, ...]])
-_ERRORS = Format(
-    KIND, VERSION, tuple[tuple[tuple[float, ...], ...], tuple[list[int], list[float], list[int], float]]
-)
+_ERRORS = Format(KIND, VERSION, tuple[tuple[tuple[float, ...], ...], tuple[list[int], list[float], list[int], float]])

@@ -70,7 +70,9 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unkno
 
     def at(self, now: datetime, total: Decimal, allowance: Allowance | None) -> Terms:
         """Return the terms without top-ups that have expired by `now`; what was used of them was used."""
-        if not self.grants or not any(grant.expires_at is not None and grant.expires_at <= now for grant in self.grants):
+        if not self.grants or not any(
+            grant.expires_at is not None and grant.expires_at <= now for grant in self.grants
+        ):
             return self
         spent, left = self.spent, []
         for grant, used in self._used(total, allowance):
@@ -80,7 +82,9 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unkno
                 left.append(grant)
         return msgspec.structs.replace(self, spent=spent, grants=tuple(left))
 
-    def renewed(self, total: Decimal, allowance: Allowance | None, *, whole_cycles_unused: bool, now: datetime) -> Terms:
+    def renewed(
+        self, total: Decimal, allowance: Allowance | None, *, whole_cycles_unused: bool, now: datetime
+    ) -> Terms:
         """Return the terms of the next cycle: what rolls over, and what top-ups that outlive the cycle still hold.
 
         Args:

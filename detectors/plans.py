@@ -92,7 +92,9 @@ class Plan(BaseModel):
         meters = set(chain(self.allowances, *(bundle.meters for bundle in self.bundles.values())))
         for name in self.bundles:
             if name in meters:
-                raise ValueError(f"bundle {name!r} has the name of a meter; expected one of its own, like '{name}_together'")
+                raise ValueError(
+                    f"bundle {name!r} has the name of a meter; expected one of its own, like '{name}_together'"
+                )
         return self
 
     def limit_of(self, subject: str) -> Allowance | None:

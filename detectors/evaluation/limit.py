@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from ..cycle_forecast import CycleForecast, ForecastPool, Outlook
+from detectors.cycle_forecast import CycleForecast, ForecastPool, Outlook
 
 _DAY_SECONDS = 86_400.0
 _SETTLED_WITHIN = 1e-3  # of a day: a day that ends at 23:59:59 is over

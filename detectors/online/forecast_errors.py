@@ -14,6 +14,8 @@ HORIZONS = (1, 2, 4, 7, 11, 16, 22)
 """Days ahead up to which errors are counted together; the last group has no end."""
 
 GROUPS = len(HORIZONS) + 1
+_LAST = HORIZONS[-1]
+_GROUP_OF = [bisect_left(HORIZONS, days) for days in range(_LAST + 1)]
 _BINS = 81
 _HALF = 40
 _PER_DEVIATION = 10
@@ -61,7 +63,7 @@ class ForecastErrors(base.Estimator):
         """Count an error in deviations, of a forecast over `days`; one that is no number is ignored."""
         if z != z:  # noqa: PLR0124 - NaN
             return
-        group = bisect_left(HORIZONS, round(days))
+        group = _GROUP_OF[int(days + 0.5)] if days < _LAST + 0.5 else GROUPS - 1
         counts = self._counts[group]
         counts[_HALF + int(_PER_DEVIATION * z // 1) if -_FURTHEST < z < _FURTHEST else 0 if z < 0 else _BINS - 1] += 1.0
         self._sizes[group] += 1.0
@@ -72,14 +74,14 @@ class ForecastErrors(base.Estimator):
 
     def chance_above(self, z: float, days: float) -> float:
         """Return the probability of an error above `z` deviations."""
-        group = bisect_left(HORIZONS, round(days))
+        group = _GROUP_OF[int(days + 0.5)] if days < _LAST + 0.5 else GROUPS - 1
         size, prior = self._sizes[group], self.pseudo_counts
         gaussian = 0.5 * erfc(z * 0.7071067811865476)
         return (self._share_above(z, group) * size + gaussian * prior) / (size + prior)
 
     def expected_excess(self, z: float, days: float) -> float:
         """Return the mean of max(0, error - z), in deviations: of what is left, how much will be missing."""
-        group = bisect_left(HORIZONS, round(days))
+        group = _GROUP_OF[int(days + 0.5)] if days < _LAST + 0.5 else GROUPS - 1
         size, prior = self._sizes[group], self.pseudo_counts
         gaussian = exp(-z * z / 2) / sqrt(2 * pi) - z * 0.5 * erfc(z * 0.7071067811865476)
         counts = self._counts[group]

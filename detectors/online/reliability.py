@@ -74,6 +74,8 @@ class Reliability(base.Estimator):
         Raises:
             ValueError: these are not one's counts.
         """
-        if not len(n) == len(promised) == len(happened) == _TENTHS or any(h > k for h, k in zip(happened, n, strict=True)):
+        if not len(n) == len(promised) == len(happened) == _TENTHS or any(
+            h > k for h, k in zip(happened, n, strict=True)
+        ):
             raise ValueError(f"{len(n)} counts of probabilities; expected {_TENTHS}, none smaller than what happened")
         self._n, self._promised, self._happened, self._squares = list(n), list(promised), list(happened), squares

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from math import isfinite
 
 from river import base
 
 WEEK = 7
 _NUMBERS = WEEK + 4
+_MOST = 0.5
 
 
 class UsageCohort(base.Estimator):
@@ -27,6 +29,7 @@ class UsageCohort(base.Estimator):
         week: usage by weekday over the level, in whatever order the caller counts them; 1 is an ordinary day.
         scatter: usual relative error of a day.
         move: how far the cohort is from its slow level now: .1 is a tenth above it.
+        numbers: all that changes: seven factors, the scatter, the move, and the sum and number of today's deviations.
 
     >>> cohort = UsageCohort()
     >>> for day in range(60):
@@ -36,34 +39,29 @@ class UsageCohort(base.Estimator):
     0.2
     """
 
-    __slots__ = ("_numbers", "day", "move_fading", "scatter_fading", "week_fading")
+    __slots__ = ("day", "move_fading", "numbers", "scatter_fading", "week_fading")
 
     def __init__(self, week_fading: float = 0.005, scatter_fading: float = 0.002, move_fading: float = 0.1) -> None:
         self.week_fading = week_fading
         self.scatter_fading = scatter_fading
         self.move_fading = move_fading
         self.day: int | None = None
-        self._numbers = array("f", [1.0] * WEEK + [0.35, 0.0, 0.0, 0.0])
+        self.numbers = array("f", [1.0] * WEEK + [0.35, 0.0, 0.0, 0.0])
 
     @property
     def week(self) -> Sequence[float]:
         """The factors of the seven weekdays."""
-        return self._numbers[:WEEK]
+        return self.numbers[:WEEK]
 
     @property
     def scatter(self) -> float:
         """Usual relative error of a day."""
-        return self._numbers[WEEK]
+        return self.numbers[WEEK]
 
     @property
     def move(self) -> float:
         """How far the cohort is from its slow level."""
-        return self._numbers[WEEK + 1]
-
-    @property
-    def numbers(self) -> array[float]:
-        """All that changes: seven factors, the scatter, the move, and the sum and number of today's deviations."""
-        return self._numbers
+        return self.numbers[WEEK + 1]
 
     def learn_one(self, deviation: float, day: int) -> None:
         """Take in how far an account's `day` lay from its slow level; a day of more than a week ago counts as a new one.
@@ -71,9 +69,9 @@ class UsageCohort(base.Estimator):
         Accounts in other zones close a day a little later or earlier: that is the same day. Numbers that are not finite
         are ignored.
         """
-        if not -1e9 < deviation < 1e9:
+        if not isfinite(deviation):
             return
-        numbers = self._numbers
+        numbers = self.numbers
         latest = self.day
         if latest is None or day > latest or day < latest - WEEK:
             if numbers[WEEK + 3]:
@@ -81,18 +79,18 @@ class UsageCohort(base.Estimator):
                 numbers[WEEK + 1] += self.move_fading * (mean - numbers[WEEK + 1])
             self.day = day
             numbers[WEEK + 2] = numbers[WEEK + 3] = 0.0
-        numbers[WEEK + 2] += max(-0.5, min(0.5, deviation))
+        numbers[WEEK + 2] += _MOST if deviation > _MOST else -_MOST if deviation < -_MOST else deviation
         numbers[WEEK + 3] += 1.0
 
     def learn_week(self, weekday: int, factor: float, error: float) -> None:
         """Take in a day's usage over its account's level, and the relative error it was expected with."""
-        numbers = self._numbers
+        numbers = self.numbers
         numbers[weekday] += self.week_fading * (factor - numbers[weekday])
         numbers[WEEK] += self.scatter_fading * (error - numbers[WEEK])
 
     def save(self) -> tuple[int | None, tuple[float, ...]]:
         """Return what was learned."""
-        return self.day, tuple(self._numbers)
+        return self.day, tuple(self.numbers)
 
     def restore(self, day: int | None, numbers: Sequence[float]) -> None:
         """Take the place of the cohort that was saved.
@@ -102,4 +100,4 @@ class UsageCohort(base.Estimator):
         """
         if len(numbers) != _NUMBERS:
             raise ValueError(f"{len(numbers)} numbers of a cohort; expected {_NUMBERS}")
-        self.day, self._numbers = day, array("f", numbers)
+        self.day, self.numbers = day, array("f", numbers)

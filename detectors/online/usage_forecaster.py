@@ -18,6 +18,9 @@ _SURE_WEEKS = 4  # an account's own weekday factors count half after so many wee
 _COHORT_AFTER = 20  # days until the slow level is worth comparing with
 _CORRELATED = 1.3  # days that follow each other are alike: their errors cancel less than independent ones
 _REVERT = 0.2
+_LEAST_FACTOR = 0.3  # a weekday without usage says nothing of the level
+_LARGEST_ERROR = 2.0
+_LARGEST_SHARE = 3.0
 _COHORT = 0.5
 
 
@@ -44,6 +47,7 @@ class UsageForecaster(Forecaster):
 
     Attributes:
         days: how many were learned.
+        numbers: all that changes, in single precision: three levels, the scatter, and seven weekday factors.
 
     >>> forecaster = UsageForecaster()
     >>> for day in range(365):
@@ -52,7 +56,7 @@ class UsageForecaster(Forecaster):
     [1, 1, 1, 1, 1, 1, 3]
     """
 
-    __slots__ = ("_numbers", "cohort", "days", "drift", "fast", "long", "slow")
+    __slots__ = ("cohort", "days", "drift", "fast", "long", "numbers", "slow")
 
     def __init__(
         self,
@@ -68,12 +72,7 @@ class UsageForecaster(Forecaster):
         self.long = long
         self.drift = drift
         self.days = 0
-        self._numbers = array("f", [0.0, 0.0, 0.0, self.cohort.scatter, *self.cohort.week])
-
-    @property
-    def numbers(self) -> array[float]:
-        """All that changes, in single precision: three levels, the scatter, and seven weekday factors."""
-        return self._numbers
+        self.numbers = array("f", [0.0, 0.0, 0.0, self.cohort.scatter, *self.cohort.week])
 
     def learn_one(self, y: float, x: dict[Any, Any] | None = None) -> None:
         """Take in a day's usage."""
@@ -85,25 +84,31 @@ class UsageForecaster(Forecaster):
             return
         if usage < _SMALLEST:
             usage = 0.0
-        numbers, cohort, days = self._numbers, self.cohort, self.days
-        fast, factor = numbers[FAST], 1.0
-        if days:
-            own, weeks = OWN + weekday, min(days // WEEK, 15) + 1
-            factor = self._factor(weekday)
-            if days > _COHORT_AFTER and numbers[SLOW] > 0.0:
-                cohort.learn_one(usage / (numbers[SLOW] * factor + _SMALLEST) - 1.0, days if day is None else day)
-            if fast > 0.0:
-                error = min(abs(max(usage / fast - factor, -1.0)), 2.0) * 1.25
-                numbers[SCATTER] += max(1.0 / (days + 7), 0.02) * (error - numbers[SCATTER])
-                share = min(usage / fast, 3.0)
-                numbers[own] += (share - numbers[own]) / (weeks + 3)
-                cohort.learn_week(weekday, share, error)
-                factor = self._factor(weekday)
+        numbers, days = self.numbers, self.days
+        fast, slow, factor = numbers[FAST], numbers[SLOW], 1.0
+        if fast > 0.0:
+            cohort, own, weeks = self.cohort, OWN + weekday, min(days // WEEK, 15) + 1
+            sure, pooled = weeks / (weeks + _SURE_WEEKS), cohort.numbers[weekday]
+            mine = numbers[own]
+            factor = pooled + (mine - pooled) * sure
+            if days > _COHORT_AFTER:
+                cohort.learn_one(usage / (slow * factor + _SMALLEST) - 1.0, days if day is None else day)
+            share = usage / fast
+            error = abs(share - factor) if share > factor - 1.0 else 1.0
+            error = 1.25 * (error if error < _LARGEST_ERROR else _LARGEST_ERROR)
+            share = share if share < _LARGEST_SHARE else _LARGEST_SHARE
+            scatter = numbers[SCATTER]
+            numbers[SCATTER] = scatter + max(1.0 / (days + WEEK), 0.02) * (error - scatter)
+            numbers[own] = mine = mine + (share - mine) / (weeks + 3)
+            cohort.learn_week(weekday, share, error)
+            pooled = cohort.numbers[weekday]
+            factor = pooled + (mine - pooled) * sure
+            factor = factor if factor > _LEAST_FACTOR else _LEAST_FACTOR
         self.days = days = days + 1
-        level, young = usage / (factor if factor > 0.3 else 0.3), 1.0 / days  # noqa: PLR2004 - no day is nearly unused
-        numbers[FAST] = fast + (level - fast) * max(young, self.fast)
-        numbers[SLOW] += (level - numbers[SLOW]) * max(young, self.slow)
-        numbers[LONG] += (level - numbers[LONG]) * max(young, self.long)
+        level, young, long = usage / factor, 1.0 / days, numbers[LONG]
+        numbers[FAST] = fast + (level - fast) * (young if young > self.fast else self.fast)
+        numbers[SLOW] = slow + (level - slow) * (young if young > self.slow else self.slow)
+        numbers[LONG] = long + (level - long) * (young if young > self.long else self.long)
 
     def forecast(self, horizon: int, xs: list[dict[Any, Any]] | None = None) -> list[float]:
         """Return the usage expected on each of the next `horizon` days."""
@@ -118,13 +123,13 @@ class UsageForecaster(Forecaster):
         a_day = self._a_day()
         if a_day <= 0.0 or days <= 0.0:
             return 0.0, 0.0
-        scatter = self._numbers[SCATTER]
+        scatter = self.numbers[SCATTER]
         drift = self.drift * (1.0 + 3.0 / sqrt(self.days))
         total = a_day * self._factors(days, weekday)
         return total, total * sqrt(_CORRELATED * scatter * scatter / max(days, 1.0) + drift * drift)
 
     def _a_day(self) -> float:
-        numbers = self._numbers
+        numbers = self.numbers
         fast, slow = numbers[FAST], numbers[SLOW]
         if fast <= 0.0:
             return 0.0
@@ -135,24 +140,26 @@ class UsageForecaster(Forecaster):
 
     def _factors(self, days: float, weekday: int) -> float:
         """Return the sum of the weekday factors over `days`."""
-        own, pooled = self._numbers, self.cohort.numbers
+        own, pooled = self.numbers, self.cohort.numbers
         weeks = min(self.days // WEEK, 15) + 1
-        whole, rest = divmod(days, 7.0)
-        full = int(rest)
-        mine, all_ = whole * sum(own[OWN : OWN + WEEK]), whole * sum(pooled[:WEEK])
-        for ahead in range(full):
-            at = (weekday + ahead) % WEEK
+        full = int(days)
+        whole = full // WEEK
+        mine = all_ = 0.0
+        if whole:
+            mine, all_ = whole * sum(own[OWN : OWN + WEEK]), whole * sum(pooled[:WEEK])
+        for ahead in range(weekday, weekday + full - WEEK * whole):
+            at = ahead % WEEK
             mine += own[OWN + at]
             all_ += pooled[at]
-        if rest > full:
+        if days > full:
             at = (weekday + full) % WEEK
-            mine += (rest - full) * own[OWN + at]
-            all_ += (rest - full) * pooled[at]
+            mine += (days - full) * own[OWN + at]
+            all_ += (days - full) * pooled[at]
         return (weeks * mine + _SURE_WEEKS * all_) / (weeks + _SURE_WEEKS)
 
     def _factor(self, weekday: int) -> float:
         weeks = min(self.days // WEEK, 15) + 1
-        own, pooled = self._numbers[OWN + weekday], self.cohort.numbers[weekday]
+        own, pooled = self.numbers[OWN + weekday], self.cohort.numbers[weekday]
         return (weeks * own + _SURE_WEEKS * pooled) / (weeks + _SURE_WEEKS)
 
     def _weekday(self, x: dict[Any, Any] | None, ahead: int) -> int:
@@ -167,4 +174,4 @@ class UsageForecaster(Forecaster):
         """
         if len(numbers) != NUMBERS or days < 0:
             raise ValueError(f"{days} days and {len(numbers)} numbers of a forecaster; expected {NUMBERS}")
-        self.days, self._numbers = days, numbers
+        self.days, self.numbers = days, numbers
