@@ -97,6 +97,7 @@ class PlanLimit:
 
     def settle(self, now: datetime, facts: AccountFacts, memory: Memory) -> None:
         """Close the local days and the billing cycles that had ended before `now`."""
+        memory.supposed = None
         since, until = memory.calm_from, memory.calm_until
         if facts is memory.facts and since is not None and until is not None and since <= now < until:
             return
@@ -132,7 +133,7 @@ class PlanLimit:
         """Return that the alerts of the cycles that ended are resolved, and begin the next cycles."""
         findings = []
         plan = self._ledger.plan_of(facts)
-        memory.facts = None
+        memory.facts = memory.supposed = None
         for metered in memory.meters:
             turn(metered, facts, limit_of(plan, metered), now)
             over = [ended for ended in metered.ended if ended.at <= now]
@@ -142,30 +143,49 @@ class PlanLimit:
 
     def score(self, event: Message, facts: AccountFacts, memory: Memory) -> Sequence[Finding]:
         """Return the thresholds that `event` crosses, upwards and back, the day's forecast, and what an ended cycle leaves."""
-        findings = [
-            finding
-            for metered in memory.meters
-            if metered.ended
-            for ended in metered.ended
-            for finding in cycle_over(metered, ended, facts)
-        ]
+        findings: list[Finding] = []
+        for metered in memory.meters:
+            for ended in metered.ended:
+                findings += cycle_over(metered, ended, facts)
         plan = self._ledger.plan_of(facts)
-        if plan is not None:
-            for after in self._ledger.after(event, facts, memory, plan, None):
-                if after.limit is not None:
-                    findings += self._findings(after, after.limit, plan, facts, event)
+        if plan is None:
+            return findings
+        ordinary = self._ledger.ordinary(event, memory, plan)
+        if ordinary is not None:
+            memory.supposed = event, ordinary
+            if ordinary.limit is not None and self._may_ring(ordinary):
+                findings += self._findings(ordinary, ordinary.limit, plan, facts, event)
+            return findings
+        for after in self._ledger.after(event, facts, memory, plan, None):
+            if after.limit is not None:
+                findings += self._findings(after, after.limit, plan, facts, event)
         return findings
 
     def learn(self, event: Message, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
         """Add `event` to its cycle and day, and note what was told."""
         plan = self._ledger.plan_of(facts)
+        supposed, memory.supposed = memory.supposed, None
+        if supposed is not None and supposed[0] is event and type(event) is UsageRecorded:
+            after: After = supposed[1]
+            self._ledger.count_oddities(after, plan)
+            self._take_usage(event, after, after.total - after.metered.total, facts, memory)
+            if event.cumulative:
+                after.metered.counter = after.metered.counter.after(event)
+        else:
+            self._learn_at_length(event, facts, memory, plan)
+        if raised:
+            self._note_told(facts, memory, raised)
+
+    def _learn_at_length(self, event: Message, facts: AccountFacts, memory: Memory, plan: Plan | None) -> None:
+        """Learn an event of which more may come than that one known meter has used more."""
         count = len(memory.meters)
         source = memory.of(event.meter) if isinstance(event, UsageRecorded) else None
         used = used_by(event, source)
         for after in list(self._ledger.after(event, facts, memory, plan, self._pools)):
-            self._take(after, facts)
-            if isinstance(event, UsageRecorded) and day_of(event.time, facts, memory) == after.metered.day:
-                after.metered.today += float(used)
+            if isinstance(event, UsageRecorded):
+                self._take_usage(event, after, used, facts, memory)
+            else:
+                self._take(after, facts)
         if isinstance(event, UsageRecorded):
             source = memory.of(event.meter)
             if source is not None and event.unit == source.unit:
@@ -174,8 +194,6 @@ class PlanLimit:
                 self.irregularities["unknown_plan"] += 1
         if len(memory.meters) != count:
             memory.facts = None
-        if raised:
-            self._note_told(facts, memory, raised)
 
     def save(self, memory: Memory) -> bytes:
         """Return the memory in the format of `version`."""
@@ -203,7 +221,7 @@ class PlanLimit:
         self, after: After, limit: Allowance, plan: Plan, facts: AccountFacts, event: Message
     ) -> Iterator[Finding]:
         metered, total, told = after.metered, after.total, after.told
-        top = self._ledger.reached(total, after.room)
+        top = after.top
         is_new = top is not None and (told is None or top > told)
         may_be_back = (
             metered.in_alarm is not None
@@ -229,6 +247,11 @@ class PlanLimit:
         if outlook is not None and outlook.chance_above(float(after.room)) >= self._forecast_chance:
             yield view.forecast(outlook, self._forecast_chance)
 
+    def _may_ring(self, after: After) -> bool:
+        """Return whether there may be anything to say; most readings cross nothing, in no alarm, on a day already forecast."""
+        metered = after.metered
+        return after.top is not after.told or after.top is not metered.in_alarm or metered.forecast_on < metered.day
+
     def _is_forecast_due(self, after: After) -> bool:
         metered = after.metered
         return (
@@ -238,6 +261,13 @@ class PlanLimit:
             and metered.forecast.days >= self._forecast_after_days
             and after.total < after.room
         )
+
+    def _take_usage(
+        self, event: UsageRecorded, after: After, used: Decimal, facts: AccountFacts, memory: Memory
+    ) -> None:
+        self._take(after, facts)
+        if day_of(event.time, facts, memory) == after.metered.day:
+            after.metered.today += float(used)
 
     def _take(self, after: After, facts: AccountFacts) -> None:
         """Make the meter what the event makes of it."""
@@ -251,13 +281,13 @@ class PlanLimit:
         if facts.plan is not None and metered.plan != facts.plan:
             metered.plan = intern(facts.plan)
         if after.limit is not None:
-            self._note(metered, after.room)
+            self._note(metered, after.room, after.top)
 
-    def _note(self, metered: Metered, room: Decimal) -> None:
-        if metered.room is not None and metered.room != room:
+    def _note(self, metered: Metered, room: Decimal, top: Decimal | None) -> None:
+        if metered.room is not room and metered.room is not None and metered.room != room:
             metered.forecast.forget_chances()
         metered.room = room
-        metered.in_alarm = top = self._ledger.reached(metered.total, room)
+        metered.in_alarm = top
         if top is not None and (metered.told is None or top > metered.told):
             metered.told = top
         metered.forecast_on = metered.day

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
 import msgspec
 
@@ -24,10 +23,11 @@ _ZERO = Decimal(0)
 ALL = Decimal(100)
 
 
-class After(NamedTuple):
+class After(msgspec.Struct, frozen=True, gc=False):
     """What an event makes of one meter: what is used then, on which terms; and whether thresholds are armed again.
 
     Attributes:
+        top: the highest threshold that is reached then.
         told: up to which threshold the customer was told already.
     """
 
@@ -37,6 +37,7 @@ class After(NamedTuple):
     terms: Terms
     window: Window
     room: Decimal
+    top: Decimal | None
     told: Decimal | None
     is_rearmed: bool
 
@@ -63,6 +64,21 @@ class Ledger:
     def plan_of(self, facts: AccountFacts) -> Plan | None:
         """Return the plan that an account is on; None where none is known, or it is not configured."""
         return self._plans.get(facts.plan) if facts.plan is not None else None
+
+    def ordinary(self, event: Message, memory: Memory, plan: Plan) -> After | None:
+        """Return what `event` makes of its meter if that is all there is to it; None where `after` has to be asked."""
+        if type(event) is not UsageRecorded or plan.bundles:
+            return None
+        metered = memory.of(event.meter)
+        if (
+            metered is None
+            or event.unit != metered.unit
+            or event.time < metered.period.start
+            or metered.cycle.kind == "rolling"
+        ):
+            return None
+        total = metered.total + metered.counter.used(event)
+        return self._judged(metered, limit_of(plan, metered), total, metered.terms, (), metered.total)
 
     def after(
         self, event: Message, facts: AccountFacts, memory: Memory, plan: Plan | None, pools: Pools | None
@@ -153,10 +169,12 @@ class Ledger:
             total = sum([each for _, each in window], _ZERO)
         after = self._judged(metered, limit, total, metered.terms, window, metered.total)
         if pools is not None:
-            self._count_oddities(after, plan, metered)
+            self.count_oddities(after, plan)
         return after
 
-    def _count_oddities(self, after: After, plan: Plan | None, metered: Metered) -> None:
+    def count_oddities(self, after: After, plan: Plan | None) -> None:
+        """Count what is irregular in what a reading makes of a meter that did not take it in yet."""
+        metered = after.metered
         is_prepaid = metered.cycle.kind == "prepaid"
         if after.total < 0 and not is_prepaid:
             self._irregularities["negative_total"] += 1
@@ -209,12 +227,13 @@ class Ledger:
         """Return what comes of `total` on these terms; `before` is what was used before it, judged on them too."""
         room = _ZERO if limit is None else terms.room(limit)
         told, is_rearmed = metered.told, False
-        has_grown = metered.room is not None and (room > metered.room or is_new_balance)
+        has_grown = metered.room is not None and (is_new_balance or (room is not metered.room and room > metered.room))
         if has_grown and told is not None and limit is not None:
             reached = self.reached(before, room)
             is_rearmed = reached is None or reached < told
             told = reached if is_rearmed else told
-        return After(metered, limit, total, terms, window, room, told, is_rearmed)
+        top = None if limit is None else self.reached(total, room)
+        return After(metered, limit, total, terms, window, room, top, told, is_rearmed)
 
     def reached(self, total: Decimal, room: Decimal) -> Decimal | None:
         """Return the highest threshold that `total` reaches; where nothing is included, any use reaches all of it."""

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from sys import intern
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -98,10 +98,12 @@ class Memory:
         facts: those that the meters were last settled with; None where they were not, since the start.
         calm_from: since when, and
         calm_until: until when nothing ends, for an account with these facts; all of it on the local day
-        day: counted from 1970. None of these is saved.
+        day: counted from 1970.
+        supposed: the event scored last and what it makes of its meter, so that `learn` need not work it out again.
+            None of these is saved.
     """
 
-    __slots__ = ("calm_from", "calm_until", "day", "facts", "meters")
+    __slots__ = ("calm_from", "calm_until", "day", "facts", "meters", "supposed")
 
     def __init__(self, meters: list[Metered] | None = None) -> None:
         self.meters: list[Metered] = [] if meters is None else meters
@@ -109,6 +111,7 @@ class Memory:
         self.calm_from: datetime | None = None
         self.calm_until: datetime | None = None
         self.day = 0
+        self.supposed: tuple[object, Any] | None = None
 
     def of(self, meter: str) -> Metered | None:
         """Return what is kept of one meter."""

@@ -45,8 +45,9 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unkno
 
     def room(self, allowance: Allowance) -> Decimal:
         """Return all that may be used in this cycle."""
-        own = self.own(allowance)
-        return own + self.spent + sum([grant.left for grant in self.grants], _ZERO) if self is not PLAIN else own
+        if self is PLAIN:
+            return allowance.included
+        return self.own(allowance) + self.spent + sum([grant.left for grant in self.grants], _ZERO)
 
     def own(self, allowance: Allowance) -> Decimal:
         """Return what may be used before top-ups are."""
