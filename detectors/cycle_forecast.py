@@ -15,9 +15,7 @@ from .online.reliability import Reliability
 from .online.usage_cohort import WEEK, UsageCohort
 from .online.usage_forecaster import NUMBERS, UsageForecaster
 
-_KEPT_DAYS = frozenset(
-    (1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 16, 19, 22, 25, 28, 30, 45, 60, 90, 135, 180, 240, 300, 360)
-)
+_KEPT_DAYS = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 16, 19, 22, 25, 28, 30, 45, 60, 90, 135, 180, 240, 300, 360))
 _MOST_PENDING = 24
 _USUAL_WIDTH = 0.7  # forecasts at neighbouring distances err alike, so that few of them say little of the width
 _WIDTH_COUNTS_FOR = 25.0

@@ -95,20 +95,20 @@ class UsageForecaster(Forecaster):
                 cohort.learn_one(usage / (slow * factor + _SMALLEST) - 1.0, days if day is None else day)
             share = usage / fast
             error = abs(share - factor) if share > factor - 1.0 else 1.0
-            error = 1.25 * (error if error < _LARGEST_ERROR else _LARGEST_ERROR)
-            share = share if share < _LARGEST_SHARE else _LARGEST_SHARE
+            error = 1.25 * (min(_LARGEST_ERROR, error))
+            share = min(_LARGEST_SHARE, share)
             scatter = numbers[SCATTER]
             numbers[SCATTER] = scatter + max(1.0 / (days + WEEK), 0.02) * (error - scatter)
             numbers[own] = mine = mine + (share - mine) / (weeks + 3)
             cohort.learn_week(weekday, share, error)
             pooled = cohort.numbers[weekday]
             factor = pooled + (mine - pooled) * sure
-            factor = factor if factor > _LEAST_FACTOR else _LEAST_FACTOR
+            factor = max(_LEAST_FACTOR, factor)
         self.days = days = days + 1
         level, young, long = usage / factor, 1.0 / days, numbers[LONG]
-        numbers[FAST] = fast + (level - fast) * (young if young > self.fast else self.fast)
-        numbers[SLOW] = slow + (level - slow) * (young if young > self.slow else self.slow)
-        numbers[LONG] = long + (level - long) * (young if young > self.long else self.long)
+        numbers[FAST] = fast + (level - fast) * max(self.fast, young)
+        numbers[SLOW] = slow + (level - slow) * max(self.slow, young)
+        numbers[LONG] = long + (level - long) * max(self.long, young)
 
     def forecast(self, horizon: int, xs: list[dict[Any, Any]] | None = None) -> list[float]:
         """Return the usage expected on each of the next `horizon` days."""

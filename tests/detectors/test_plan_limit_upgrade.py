@@ -34,7 +34,12 @@ def test_totals_counters_and_what_was_told_survive() -> None:
     memory = detector().restore(FIRST_VERSION, 1)
     data, voice = memory.meters
 
-    assert (data.meter, data.total, data.told, data.raised) == ("data", Decimal("8.70"), 80, ("forecast", "80"))
+    assert (data.meter, data.total, data.told, data.raised) == (
+        "data",
+        Decimal("8.70"),
+        Decimal(80),
+        ("forecast", "80"),
+    )
     assert (data.period.key, data.is_forecast_told) == ("2026-03-01", True)
     assert (voice.total, voice.counter.last) == (Decimal("30.5"), Decimal("1030.5"))
 
@@ -56,9 +61,7 @@ def test_an_alert_of_version_1_is_resolved_by_its_id(ask: Callable[..., Any]) ->
     at = next(n for n, each in enumerate(asked.engine._detectors) if isinstance(each, PlanLimit))
     profile.memories[at] = asked.engine._detectors[at].restore(FIRST_VERSION, 1)
 
-    told = asked.tell(
-        "usage.recorded", datetime(2026, 3, 12, 16, tzinfo=UTC), meter="data", unit="GB", quantity="1.3"
-    )
+    told = asked.tell("usage.recorded", datetime(2026, 3, 12, 16, tzinfo=UTC), meter="data", unit="GB", quantity="1.3")
     over = asked.tell("usage.recorded", datetime(2026, 4, 1, 1, tzinfo=UTC), meter="data", unit="GB", quantity="0")
     over = [each for each in over if each.facts.get("because") == "cycle_end"]
 

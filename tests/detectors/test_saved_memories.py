@@ -100,13 +100,13 @@ def ordinary() -> tuple[tuple[Detector, ...], list[Any]]:
     return detectors, remembered(detectors, AccountFacts("a1", plan="basic"), events)
 
 
-def test_an_ordinary_account_is_saved_in_650_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_is_saved_in_850_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
 
-    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 650
+    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 850
 
 
-def test_an_ordinary_account_takes_2600_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_takes_3400_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
     saved = [detector.save(memory) for detector, memory in zip(detectors, memories, strict=True)]
     accounts: list[Any] = [None] * (3 * 1000)
@@ -124,7 +124,7 @@ def test_an_ordinary_account_takes_2600_bytes_of_memory(ordinary: tuple[tuple[De
     finally:
         tracemalloc.stop()
 
-    assert taken / 1000 <= 2600
+    assert taken / 1000 <= 3400
 
 
 def test_whatever_is_sent_an_account_is_saved_in_256_kibibytes() -> None:

@@ -25,9 +25,7 @@ def test_rivers_checks_pass(estimator: base.Estimator, check: Callable[[Any], No
 
 def weeks(number: int, scale: float = 1.0, seed: int = 1) -> list[float]:
     random = Random(seed)
-    return [
-        scale * (1.0 + (day % 7 > 4)) * random.lognormvariate(0, 0.2) for day in range(7 * number)
-    ]
+    return [scale * (1.0 + (day % 7 > 4)) * random.lognormvariate(0, 0.2) for day in range(7 * number)]
 
 
 def learned(days: list[float]) -> UsageForecaster:
@@ -157,7 +155,9 @@ def test_an_error_that_is_no_number_is_ignored_and_an_infinite_one_is_the_larges
     assert [errors.save()[0][0], errors.save()[0][-1]] == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("counts", [[], [[0.0] * 81] * (GROUPS - 1), [[-1.0] * 81] * GROUPS, [[math.nan] * 81] * GROUPS])
+@pytest.mark.parametrize(
+    "counts", [[], [[0.0] * 81] * (GROUPS - 1), [[-1.0] * 81] * GROUPS, [[math.nan] * 81] * GROUPS]
+)
 def test_errors_that_nobody_saved_are_refused(counts: list[list[float]]) -> None:
     with pytest.raises(ValueError, match="counts each"):
         ForecastErrors().restore(counts)
