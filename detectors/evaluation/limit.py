@@ -30,8 +30,8 @@ class _Account:
 class LimitAdapter:
     """P(usage exceeds the allowance before the cycle ends), by the production detector's own forecast and pools.
 
-    `learn` takes a day's usage with the start of that day, `score` asks at a day's end; times are seconds since 1970, whole
-    days in one calendar. What is not finite is ignored and counted.
+    `learn` takes a day's usage with the start of that day, `score` asks at a day's end, before or after that day is learned;
+    times are seconds since 1970, whole days in one calendar. What is not finite is ignored and counted.
 
     Attributes:
         pool: what is learned over all accounts.
@@ -82,7 +82,10 @@ class LimitAdapter:
         if account.cycle_end and at >= account.cycle_end:
             self._settle(account, at)
         elif not account.is_kept and account.outlook is not None:
-            account.forecast.keep(account.outlook, None)
+            outlook = account.outlook
+            if account.at is not None and at < account.at:  # asked at the end of a day that is learned only now
+                outlook = outlook._replace(end=outlook.end + value)
+            account.forecast.keep(outlook, None)
             account.is_kept = True
         account.used += value
         account.forecast.learn_day(value, int(at // _DAY_SECONDS))

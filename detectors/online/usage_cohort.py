@@ -79,7 +79,7 @@ class UsageCohort(base.Estimator):
                 numbers[WEEK + 1] += self.move_fading * (mean - numbers[WEEK + 1])
             self.day = day
             numbers[WEEK + 2] = numbers[WEEK + 3] = 0.0
-        numbers[WEEK + 2] += _MOST if deviation > _MOST else max(deviation, -_MOST)
+        numbers[WEEK + 2] += max(-_MOST, min(_MOST, deviation))
         numbers[WEEK + 3] += 1.0
 
     def learn_week(self, weekday: int, factor: float, error: float) -> None:

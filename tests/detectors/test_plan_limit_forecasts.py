@@ -135,6 +135,30 @@ def test_a_very_regular_account_is_forecast_narrowly() -> None:
     assert unsteady.outlook(0.0, 20.0, 360).deviation > wide.deviation
 
 
+@pytest.mark.parametrize("asks_first", [False, True])
+def test_a_day_may_be_learned_before_or_after_it_is_asked_about(asks_first: bool) -> None:
+    adapter = LimitAdapter()
+    for day in range(200):
+        cycle_end = DAY * 30 * (day // 30 + 1)
+        usage = {"account": "a", "t": DAY * day, "value": 1.0}
+        asked = {
+            "account": "a",
+            "t": DAY * (day + 1),
+            "used": day % 30 + 1.0,
+            "allowance": 31.0,
+            "cycle_end": cycle_end,
+        }
+        if asks_first:
+            adapter.score(asked)
+        adapter.learn(usage)
+        if not asks_first:
+            adapter.score(asked)
+    errors = adapter.pool.errors.save()
+
+    assert sum(map(sum, errors)) > 60
+    assert {number - 40 for counts in errors for number, count in enumerate(counts) if count} <= {-1, 0}
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf], ids=repr)
 def test_what_is_no_number_poisons_nothing(odd: float) -> None:
     adapter, other = LimitAdapter(), LimitAdapter()
