@@ -77,8 +77,11 @@ class Ledger:
             or metered.cycle.kind == "rolling"
         ):
             return None
+        limit = plan.allowances.get(event.meter)
+        if limit is not None and limit.unit != metered.unit:
+            limit = None
         total = metered.total + metered.counter.used(event)
-        return self._judged(metered, limit_of(plan, metered), total, metered.terms, (), metered.total)
+        return self._judged(metered, limit, total, metered.terms, (), metered.total)
 
     def after(
         self, event: Message, facts: AccountFacts, memory: Memory, plan: Plan | None, pools: Pools | None
