@@ -84,7 +84,7 @@ class ForecastErrors(base.Estimator):
         """Return the mean of max(0, error - z), in deviations: of what is left, how much will be missing."""
         group = _GROUP_OF[int(days + 0.5)] if days < _LAST + 0.5 else GROUPS - 1
         size, prior = self._sizes[group], self.pseudo_counts
-        density = 0.375 * (1.0 + z * z / 4.0) ** -2.5
+        density: float = 0.375 * (1.0 + z * z / 4.0) ** -2.5
         supposed = (4.0 + z * z) / 3.0 * density - z * _student_above(z)
         counts = self._counts[group]
         seen = sum(
