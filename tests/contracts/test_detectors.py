@@ -23,7 +23,7 @@ from detectors.bulletin_board import BulletinBoard
 from detectors.catalogue import CatalogueSettings, build_detectors
 from detectors.detector import Announcing, Detector, Finding, Pooling, Timed
 from detectors.engine import Engine, EngineSettings, Origin
-from detectors.events import AccountUpdated, ChargePosted, Cycle, Merchant, UsageRecorded
+from detectors.events import AccountUpdated, AllowanceAdded, ChargePosted, Cycle, Merchant, UsageRecorded
 from detectors.message import Message
 from detectors.monitored_series import MonitoredSeriesSettings, WatchedMeter
 from detectors.plans import Allowance, Meter, Plan
@@ -341,7 +341,9 @@ def moved(moves: list[tuple[str, str, float, str]]) -> list[Message]:
             events.append(ChargePosted(**fields, amount=Decimal(quantity) * 20, currency="EUR", merchant=merchant))
         elif what in {"confirmed", "denied"}:
             events.append(AnswerGiven(**fields, alert_id="last", choice="1", means=what, at=at))
-        elif what in {"prepaid", "week", "month"}:
+        elif what == "top-up":
+            events.append(AllowanceAdded(**fields, meter="data", unit="GB", quantity=Decimal(quantity) + 1))
+        elif what in {"prepaid", "week", "month", "rolling"}:
             cycle = {"kind": what, "anchor": at if what == "prepaid" else None}
             events.append(AccountUpdated(**fields, cycle=Cycle.model_validate(cycle)))
         else:
@@ -354,7 +356,7 @@ moves = st.lists(
         st.sampled_from(
             ["usage"] * 6
             + ["counter", "correction", *["charge"] * 5, "confirmed", "denied"]
-            + ["prepaid", "week", "month", "basic", "large"]
+            + ["prepaid", "week", "month", "rolling", "top-up", "basic", "large"]
         ),
         st.sampled_from(["a1", "a1", "a2"]),
         st.sampled_from([0.0, 0.25, 1.0, 1.0, 1.0, 5.0, 24.0, 200.0, -3.0]),

@@ -66,7 +66,8 @@ def home(ask: Callable[..., Any]) -> Home:
 
 
 def irregularities(home: Home) -> dict[str, int]:
-    return {what: count for (_, what), count in home.asked.engine.take_irregularities().items()}
+    taken = home.asked.engine.take_irregularities().items()
+    return {what: count for (kind, what), count in taken if kind == "usage_spike"}
 
 
 # change of habit ---------------------------------------------------------------------------------------------------

@@ -83,21 +83,12 @@ def test_charges_at_merchants_with_known_frauds_are_found_better_than_by_chance(
 
 def test_labels_that_are_never_known_cannot_help(example: Any, tmp_path: Path) -> None:
     """The column `label` is for measuring: what the scorer hears is decided by when it was known."""
-    lines = example("charge").read_text().splitlines()
-    never = tmp_path / "never.csv"
-    never.write_text("\n".join([lines[0], *(re.sub(r"[^,]*$", "2099-01-01T00:00:00Z", line) for line in lines[1:])]))
-    swapped = tmp_path / "swapped.csv"
-    swapped.write_text(
-        "\n".join(
-            [
-                lines[0],
-                *(
-                    re.sub(r",([01]),[^,]*$", lambda m: f",{1 - int(m[1])},2099-01-01T00:00:00Z", line)
-                    for line in lines[1:]
-                ),
-            ]
-        )
-    )
+    header, *lines = example("charge").read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    never, swapped = tmp_path / "never.csv", tmp_path / "swapped.csv"
+    for path, label_of in ((never, int), (swapped, lambda label: 1 - int(label))):
+        told = [",".join([*row[:-2], str(label_of(row[-2])), "2099-01-01T00:00:00Z"]) for row in rows]
+        path.write_text("\n".join([header, *told]))
     scores, others = tmp_path / "scores.csv", tmp_path / "others.csv"
     run("charge", never, "--scores", scores)
     run("charge", swapped, "--scores", others)

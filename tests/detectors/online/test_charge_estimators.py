@@ -4,7 +4,6 @@ from math import exp, log
 from random import Random
 
 import pytest
-from river import base, checks
 
 from detectors.online.card_habit import CardHabit
 from detectors.online.charge_odds import ChargeOdds
@@ -12,25 +11,7 @@ from detectors.online.charge_population import AmountPopulation, RatioHistogram,
 from detectors.online.merchant_runs import BadRun, MerchantRuns
 from detectors.online.question_line import QuestionLine
 
-ESTIMATORS: list[base.Estimator] = [
-    AmountPopulation(),
-    CardHabit(),
-    ChargeOdds(),
-    MerchantRuns(),
-    QuestionLine(),
-    RatioHistogram(),
-]
 DAY = 86_400
-
-
-@pytest.mark.parametrize(
-    ("estimator", "check"),
-    [(estimator, check) for estimator in ESTIMATORS for check in checks.yield_checks(estimator)],
-    ids=lambda each: type(each).__name__ if isinstance(each, base.Estimator) else getattr(each, "__name__", str(each)),
-)
-def test_river_s_own_checks_pass(estimator: base.Estimator, check: object) -> None:
-    assert callable(check)
-    check(estimator.clone())
 
 
 def used_card(charges: int, factor: float = 1.0) -> tuple[CardHabit, AmountPopulation, RatioHistogram]:
