@@ -27,7 +27,9 @@ _TAIL_BINS = 64
 _LEARNED_FIRST = 200  # charges, before rarity means something
 _POWER = 6  # of the mean of the rarities: nearly the largest, and a little more where several agree
 _EVEN_ODDS_AT = 3.5  # decades of rarity that stand for a probability of one half, before labels are known
-_DENIED_DECADES = 2.5  # for each customer who said no, up to two: above the line with any rarity at all
+_DENIED_DECADES = (
+    3.5  # one is enough to ask the next customers about an ordinary charge, until questions have raised the line
+)
 _MOST_DENIALS = 2
 
 
@@ -232,7 +234,7 @@ def crosses_of(look: Look, is_above_all: bool) -> tuple[int, ...]:
 
 
 def name_of(cross: int) -> str:
-    """Return what a cross is about: base, card, amount, merchant, a name of `NEWS`, velocity, time, currency, denied."""
+    """Return what a cross is about: base, card, amount, run, a name of `NEWS`, velocity, time, currency, denied."""
     if cross == 0:
         return BASE
     if NEWS_CROSSES <= cross < VELOCITY_CROSSES:
@@ -243,7 +245,7 @@ def name_of(cross: int) -> str:
 _NAMES = (
     (range(100, 500), "card"),
     (range(800, 1000), "card"),
-    (MERCHANT_CROSSES, "merchant"),
+    (MERCHANT_CROSSES, "run"),
     (range(VELOCITY_CROSSES, CHANNEL_CROSSES), "velocity"),
     (range(CHANNEL_CROSSES, TIME_CROSSES), "channel"),
     (range(TIME_CROSSES, CURRENCY_CROSS), "time"),

@@ -89,8 +89,9 @@ def _reason(
         count = velocity_of(seconds_of(event.time), memory)
         what, seen = f"It is charge number {count} within an hour.", f"{count} charges"
     elif name == "denied":
-        what = f"{denials} other customers said that a charge by {merchant.label} was not theirs."
-    elif name == "merchant" and denials:
+        others_said = "Another customer" if denials == 1 else f"{denials} other customers"
+        what = f"{others_said} said that a charge by {merchant.label} was not theirs."
+    elif name == "run":
         what = f"Charges by {merchant.label} were called fraud lately."
     elif name in others or name == "channel":
         seen = others.get(name) or event.channel or merchant.label

@@ -78,6 +78,7 @@ def test_a_worker_without_a_broker_ends_with_a_sentence_and_works_once_there_is_
     harmed_broker.start()
     worker = field.start_worker()
     worker.await_ready()
+    field.await_saved(field.read("accounts"))
     with traffic:
         eventually(lambda: traffic.sent > 1000)
     inputs = field.settle([worker])
