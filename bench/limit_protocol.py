@@ -33,7 +33,10 @@ class Forecasts:
 
 
 def measure(make: Callable[[], Scorer], homes: dict[str, Home], seed: int = 1) -> Forecasts:
-    """Return how good forecasts are, over all homes and phases; the first 28 days and the first cycle are not judged."""
+    """Return how good forecasts are, over all homes and phases; the first 28 days and the first cycle are not judged.
+
+    Each day but a cycle's last counts, also after the allowance was passed, as in the measurements that the floors are from.
+    """
     forecasts: list[Forecast] = []
     for phase in PHASES:
         rows = sorted(_days(homes, phase, seed), key=lambda row: (row["t"], row["account"]))

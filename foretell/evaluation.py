@@ -245,7 +245,7 @@ def _measure_budget(watched: Watched, budget: float, plan: Plan, result: Result)
 
 
 def _measure_forecasts(forecasts: list[Forecast], plan: Plan, result: Result, note: Note | None) -> None:
-    forecasts = [each for each in forecasts if plan.split.counts(each.account, each.at)]
+    forecasts = [each for each in forecasts if not each.is_known and plan.split.counts(each.account, each.at)]
     numbers = {account: number for number, account in enumerate(sorted({each.account for each in forecasts}))}
     result.measured, result.accounts = len(forecasts), len(numbers)
     if not forecasts:

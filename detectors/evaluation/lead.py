@@ -39,11 +39,13 @@ def by_cycle(forecasts: Iterable[Forecast]) -> list[Warned]:
     """Return the forecasts' cycles."""
     cycles: Mapping[tuple[str, float], list[Forecast]] = defaultdict(list)
     for forecast in forecasts:
-        cycles[forecast.account, forecast.cycle].append(forecast)
+        days = cycles[forecast.account, forecast.cycle]
+        if not forecast.is_known:
+            days.append(forecast)
     return [
         Warned(
             account,
-            days[0].is_passed,
+            not days or days[0].is_passed,
             tuple(day.chance for day in days),
             tuple((day.passed_at - day.at) / _DAY_SECONDS for day in days if day.passed_at is not None),
         )

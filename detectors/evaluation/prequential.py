@@ -84,8 +84,9 @@ class Forecast:
 
     Attributes:
         chance: that the allowance is passed before the cycle's end, as it was foretold.
-        is_passed: whether it was passed in the end; days after that are no forecasts.
+        is_passed: whether it was passed in the end.
         passed_at: when, in seconds since 1970; None where it was not.
+        is_known: whether it had been passed already, so that there was nothing left to foretell.
     """
 
     account: str
@@ -94,10 +95,11 @@ class Forecast:
     chance: float
     is_passed: bool
     passed_at: float | None
+    is_known: bool = False
 
 
 def foresee(scorer: Scorer, days: Iterable[Event]) -> Iterator[Forecast]:
-    """Yield a forecast for each day on which its allowance is not passed yet, once its cycle has ended.
+    """Yield a forecast for each day but the last of its cycle, once that has ended.
 
     Args:
         scorer: asked at the end of each day for the probability that the cycle's usage will be above its allowance.
@@ -138,7 +140,7 @@ class _Cycle:
         self._reached = day["t"] + _DAY_SECONDS
         if self._passed_at is None and self._used > day["allowance"]:
             self._passed_at = self._reached
-        if self._passed_at is None and self._reached < self._end:
+        if self._reached < self._end:
             asked: dict[str, Any] = {
                 "account": self._account,
                 "t": self._reached,
@@ -150,7 +152,9 @@ class _Cycle:
     def ended(self) -> Iterator[Forecast]:
         if self._is_whole and self._reached >= self._end:
             for at, chance in self._said:
-                yield Forecast(self._account, self.start, at, chance, self._passed_at is not None, self._passed_at)
+                passed_at = self._passed_at
+                is_known = passed_at is not None and passed_at <= at
+                yield Forecast(self._account, self.start, at, chance, passed_at is not None, passed_at, is_known)
 
 
 def _score(scorer: Scorer, event: Event) -> float:

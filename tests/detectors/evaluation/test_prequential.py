@@ -114,13 +114,14 @@ def days(*values: float, account: str = "a", start: float = 0.0, length: int = 5
     ]
 
 
-def test_a_day_is_learned_then_the_rest_of_its_cycle_is_foretold_until_the_allowance_is_passed() -> None:
+def test_a_day_is_learned_then_the_rest_of_its_cycle_is_foretold() -> None:
     diary = Diary(chance=0.5)
 
     found = list(foresee(diary, days(4, 4, 4, 4, 4, 1, 1, 1, 1, 1)))
 
     assert found == [
         *[Forecast("a", 0.0, day * DAY, 0.5, True, 3 * DAY) for day in (1, 2)],
+        *[Forecast("a", 0.0, day * DAY, 0.5, True, 3 * DAY, is_known=True) for day in (3, 4)],
         *[Forecast("a", 5 * DAY, day * DAY, 0.5, False, None) for day in (6, 7, 8, 9)],
     ]
     assert diary.lines[:4] == [("learn", 0.0), ("score", DAY), ("learn", DAY), ("score", 2 * DAY)]
