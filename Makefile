@@ -42,7 +42,7 @@ schemas: $(READY) ## write docs/schemas from the message models
 	$(BIN)/foretell schemas write
 
 bench: $(READY) $(BENCH)/.ready ## how good the detectors are, and how fast all is beside others; DATA=folder SCALE=quick
-	$(BIN)/python bench/detection.py --data $(or $(DATA),../shared/data)
+	$(BIN)/python -m bench.detection --data $(or $(DATA),../shared/data)
 	$(BIN)/python -m bench.throughput --scale $(or $(SCALE),full)
 
 $(BENCH)/.ready: bench/references/requirements.txt

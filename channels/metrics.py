@@ -8,6 +8,7 @@ _KINDS = frozenset(
     {
         "usage_spike",
         "data_quality",
+        "monitored_series",
         "plan_limit",
         "bill_shock",
         "suspicious_charge",

@@ -46,7 +46,8 @@ def period_at(cycle: Cycle, zone: ZoneInfo, moment: datetime) -> Period:
 
     Periods start at the anchor's local time of day, without an anchor at midnight. A start that a short month lacks
     is on its last day; one in the hour that daylight saving skips is the first instant after it, one in the doubled
-    hour its first occurrence. A prepaid balance starts with its anchor, when it was last filled, and has no end.
+    hour its first occurrence. A prepaid balance starts with its anchor, when it was last filled, and has no end. A rolling
+    window is one period for ever: what is counted in it slides.
 
     Args:
         cycle: how the account is billed.
@@ -66,6 +67,8 @@ def period_at(cycle: Cycle, zone: ZoneInfo, moment: datetime) -> Period:
         raise ValueError(f"moment {moment.isoformat()} has no time zone; expected an aware time")
     if cycle.kind == "prepaid":
         return _prepaid(cycle, moment)
+    if cycle.kind == "rolling":
+        return shared_period("rolling", _BEGINNING, None)
     moment = moment.astimezone(UTC)
     anchor = cycle.anchor.astimezone(zone) if cycle.anchor else None
     at = anchor.time() if anchor else time()
@@ -84,6 +87,18 @@ def period_at(cycle: Cycle, zone: ZoneInfo, moment: datetime) -> Period:
     while (end := _instant(starts_on(number + 1), at, zone)) <= moment:
         number += 1
     return shared_period(starts_on(number).isoformat(), _instant(starts_on(number), at, zone), end)
+
+
+@lru_cache(maxsize=10_000)
+def day_bounds(zone: ZoneInfo, ordinal: int) -> tuple[datetime, datetime]:
+    """Return when a local day starts and ends, in UTC; `ordinal` is the date's.
+
+    >>> start, end = day_bounds(ZoneInfo("Europe/Stockholm"), date(2026, 3, 29).toordinal())
+    >>> (end - start).total_seconds() / 3600
+    23.0
+    """
+    day = date.fromordinal(ordinal)
+    return _instant(day, time(), zone), _instant(day + timedelta(days=1), time(), zone)
 
 
 def _prepaid(cycle: Cycle, moment: datetime) -> Period:

@@ -15,6 +15,7 @@ import msgspec
 from pydantic import ValidationError
 
 from .bulletins import Bulletin, IncidentChange, IncidentReported, IncidentResolved, MerchantDenied, NoticePublished
+from .online.merchant_runs import BadRun
 from .state import StateError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -115,6 +116,36 @@ class _Known(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
         return max(int(began), self.latest) + _KEPT  # type: ignore[arg-type]
 
 
+class _Denied(msgspec.Struct, array_like=True, frozen=True):
+    """What was denied of a merchant; a board of an older version knows the count alone.
+
+    Attributes:
+        count: all denials.
+        bads: those of the present run for which the merchant is to blame; 0 for no run.
+        onset: the first charge of the run, in seconds since 1970.
+        last: its latest.
+    """
+
+    merchant: str
+    count: int = 0
+    bads: int = 0
+    onset: int = 0
+    last: int = 0
+
+    @property
+    def run(self) -> BadRun | None:
+        """The merchant's run of bad charges."""
+        return BadRun(self.onset, self.last, self.bads) if self.bads else None
+
+    def heard(self, denial: MerchantDenied) -> _Denied:
+        """Return what is known after one more."""
+        run = self.run
+        if not denial.blames_card:
+            at = _microseconds(denial.charged_at or denial.time) // 1_000_000
+            run = BadRun(at, at, 1) if run is None else run.extended(at)
+        return _Denied(self.merchant, self.count + 1, *((0, 0, 0) if run is None else (run.bads, run.onset, run.last)))
+
+
 class BulletinBoard:
     """What one partition knows about many accounts. Bounded; its clock is the bulletins' own time.
 
@@ -130,7 +161,7 @@ class BulletinBoard:
     def __init__(self) -> None:
         self.changes = 0
         self._heard: dict[bytes, None] = {}
-        self._merchants: dict[str, int] = {}
+        self._merchants: dict[str, _Denied] = {}
         self._incidents: dict[str, _Known] = {}
         self._notices: dict[str, NoticePublished] = {}
         self._shown: dict[str, Incident] | None = None
@@ -147,7 +178,8 @@ class BulletinBoard:
         _drop_oldest(self._heard, _MOST_HEARD)
         self._saved.pop("heard", None)
         if isinstance(bulletin, MerchantDenied):
-            self._merchants[bulletin.merchant] = self._merchants.pop(bulletin.merchant, 0) + 1
+            known_of = self._merchants.pop(bulletin.merchant, None) or _Denied(bulletin.merchant)
+            self._merchants[bulletin.merchant] = known_of.heard(bulletin)
             _drop_oldest(self._merchants, _MOST_MERCHANTS)
             self._saved.pop("merchants", None)
         elif isinstance(bulletin, NoticePublished):
@@ -180,7 +212,13 @@ class BulletinBoard:
 
     def denials(self, merchant: str) -> int:
         """Return how many times customers denied a charge of this merchant."""
-        return self._merchants.get(merchant, 0)
+        denied = self._merchants.get(merchant)
+        return 0 if denied is None else denied.count
+
+    def run_of(self, merchant: str) -> BadRun | None:
+        """Return this merchant's run of charges that were denied or labelled bad, as far as it is to blame for them."""
+        denied = self._merchants.get(merchant)
+        return None if denied is None else denied.run
 
     @property
     def incidents(self) -> Mapping[str, Incident]:
@@ -218,7 +256,8 @@ class BulletinBoard:
         restored = BulletinBoard()
         try:
             if "merchants" in joined:
-                restored._merchants = dict(msgspec.msgpack.decode(joined["merchants"], type=list[tuple[str, int]]))
+                denied = msgspec.msgpack.decode(joined["merchants"], type=list[_Denied])
+                restored._merchants = {each.merchant: each for each in denied}
             if "incidents" in joined:
                 restored._incidents = dict(msgspec.msgpack.decode(joined["incidents"], type=list[tuple[str, _Known]]))
             if "notices" in joined:
@@ -238,7 +277,7 @@ class BulletinBoard:
     def _content(self, kind: str) -> Any:
         match kind:
             case "merchants":
-                return list(self._merchants.items())
+                return list(self._merchants.values())
             case "incidents":
                 return list(self._incidents.items())
             case "notices":

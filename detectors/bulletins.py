@@ -131,12 +131,19 @@ class NoticePublished(Bulletin):
 
 
 class MerchantDenied(Bulletin):
-    """A customer denied a charge of this merchant. We say it ourselves, to every partition."""
+    """A charge of this merchant was denied, or labelled bad. We say it ourselves, to every partition.
+
+    Attributes:
+        charged_at: when the charge was made; the bulletin's own time for a sender that does not say.
+        blames_card: its size was out of the card's habit, so that the card was stolen and the merchant is not to blame.
+    """
 
     type_name = "merchant.denied"
     subject_field = "merchant"
 
     merchant: Name
+    charged_at: Moment | None = None
+    blames_card: bool = False
 
 
 REPORTED: tuple[type[Bulletin], ...] = (IncidentReported, IncidentUpdated, IncidentResolved, NoticePublished)

@@ -10,6 +10,7 @@ from .bulletin_board import BulletinBoard
 from .data_quality import DataQuality, DataQualitySettings
 from .detector import Detector
 from .message import Name
+from .monitored_series import MonitoredSeries, MonitoredSeriesSettings
 from .plan_limit import PlanLimit, PlanLimitSettings
 from .plans import Plan
 from .suspicious_charge import SuspiciousCharge, SuspiciousChargeSettings
@@ -25,6 +26,7 @@ class CatalogueSettings(BaseModel):
     usage_spike: UsageSpikeSettings = Field(default_factory=UsageSpikeSettings)
     suspicious_charge: SuspiciousChargeSettings = Field(default_factory=SuspiciousChargeSettings)
     plan_limit: PlanLimitSettings = Field(default_factory=PlanLimitSettings)
+    monitored_series: MonitoredSeriesSettings = Field(default_factory=MonitoredSeriesSettings)
 
 
 def build_detectors(
@@ -45,5 +47,9 @@ def build_detectors(
         (settings.suspicious_charge.enabled, SuspiciousCharge(settings.suspicious_charge, board)),
         (settings.plan_limit.enabled, PlanLimit(settings.plan_limit, plans)),
         (settings.usage_spike.enabled, UsageSpike(settings.usage_spike)),
+        (  # without a meter to watch it would cost every reading a call
+            settings.monitored_series.enabled and bool(settings.monitored_series.meters),
+            MonitoredSeries(settings.monitored_series),
+        ),
     )
     return tuple(detector for enabled, detector in every if enabled)

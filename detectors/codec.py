@@ -13,7 +13,7 @@ from pydantic import ConfigDict, ValidationError
 
 from .alerts import Alert, AnswerGiven, LabelGiven, Receipt
 from .bulletins import BULLETINS, Bulletin
-from .events import AccountClosed, AccountUpdated, ChargePosted, UsageRecorded
+from .events import AccountClosed, AccountUpdated, AllowanceAdded, ChargePosted, UsageRecorded
 from .message import ENVELOPE_FIELDS, Envelope, Message, Payload
 
 M = TypeVar("M", bound=Envelope)
@@ -37,7 +37,15 @@ RejectReason = Literal[
 LARGEST_EVENT_BYTES = 1 << 20
 EVENT_TYPES: dict[str, type[Message]] = {
     message.type_name: message
-    for message in (UsageRecorded, ChargePosted, AccountUpdated, AccountClosed, AnswerGiven, LabelGiven)
+    for message in (
+        UsageRecorded,
+        ChargePosted,
+        AccountUpdated,
+        AccountClosed,
+        AllowanceAdded,
+        AnswerGiven,
+        LabelGiven,
+    )
 }
 BULLETIN_TYPES: dict[str, type[Bulletin]] = {bulletin.type_name: bulletin for bulletin in BULLETINS}
 

@@ -31,6 +31,7 @@ class UsageRecorded(Message):
         cumulative: `quantity` is a counter that only grows; a smaller value than before is a reset to zero.
         correction: `quantity` mends an earlier total and may be negative; it is no usage of the moment and teaches no habit.
         component: the part of the network or product that measured it.
+        member: who of those that share the account used it, as a family does an allowance.
     """
 
     type_name = "usage.recorded"
@@ -41,6 +42,7 @@ class UsageRecorded(Message):
     cumulative: bool = False
     correction: bool = False
     component: Name | None = None
+    member: Name | None = None
 
     @model_validator(mode="after")
     def _is_of_this_world(self) -> Self:
@@ -80,16 +82,20 @@ class ChargePosted(Message):
     invoice: Name | None = None
 
 
+CycleKind = Literal["month", "week", "days", "prepaid", "rolling"]
+
+
 class Cycle(Payload):
     """How the account is billed.
 
     Attributes:
-        kind: `month` and `week` start on `anchor`'s day; `days` repeats every `length` days from it; `prepaid` has no end.
+        kind: `month` and `week` start on `anchor`'s day; `days` repeats every `length` days from it; `prepaid` has no end;
+            `rolling` counts, on each day, the last `length` days with it.
         anchor: the local date and time a cycle started; without it cycles start with the calendar month or on Monday.
-        length: days in a cycle, for `days` only.
+        length: days in a cycle, for `days` and `rolling` only.
     """
 
-    kind: Literal["month", "week", "days", "prepaid"] = "month"
+    kind: CycleKind = "month"
     anchor: AwareDatetime | None = None
     length: Annotated[int, Field(ge=1, le=366)] = 30
 
@@ -139,6 +145,30 @@ class AccountUpdated(Message):
     def zone(self) -> ZoneInfo | None:
         """The account's time zone, if this event names one."""
         return ZoneInfo(self.timezone) if self.timezone else None
+
+
+class AllowanceAdded(Message):
+    """More may be used of a meter than the plan says: a top-up of this cycle's allowance, or of a prepaid balance.
+
+    Attributes:
+        quantity: how much more.
+        expires_at: until when what is left of it stays; without it until the cycle ends. A prepaid balance has no such end.
+    """
+
+    type_name = "allowance.added"
+
+    meter: Name
+    quantity: Quantity
+    unit: Name
+    expires_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _is_more(self) -> Self:
+        if self.quantity <= 0 or abs(self.quantity.adjusted()) > _MOST_DIGITS:
+            raise ValueError(
+                f"quantity {self.quantity} adds nothing, or has more than {_MOST_DIGITS} digits before or after the point"
+            )
+        return self
 
 
 class AccountClosed(Message):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 _SATURDAY = 5
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 
 
 class Hour(NamedTuple):
@@ -17,11 +18,15 @@ class Hour(NamedTuple):
         number: hours since 1970, so that the hour that daylight saving doubles is two.
         on_the_wall: 0 to 23, local.
         is_weekend: Saturday or Sunday, local.
+        day: the local day, counted from 1970.
+        weekday: 0 is Monday, local.
     """
 
     number: int
     on_the_wall: int
     is_weekend: bool
+    day: int
+    weekday: int
 
 
 class HourCount:
@@ -48,10 +53,5 @@ class HourCount:
 def local_hour(number: int, zone: ZoneInfo) -> Hour:
     """Return an hour by its number: the accounts of a zone share it, and converting times is slow."""
     local = datetime.fromtimestamp(number * 3600, UTC).astimezone(zone)
-    return hour_known(number, int(local.weekday() >= _SATURDAY), local.hour)
-
-
-@lru_cache(maxsize=100_000)
-def hour_known(number: int, is_weekend: int, on_the_wall: int) -> Hour:
-    """Return the hour of which all is known; those that are alike are one object."""
-    return Hour(number, on_the_wall, bool(is_weekend))
+    weekday = local.weekday()
+    return Hour(number, local.hour, weekday >= _SATURDAY, local.toordinal() - _EPOCH, weekday)

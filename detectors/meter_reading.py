@@ -35,6 +35,10 @@ class Counter(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unk
             return _ZERO
         return reading.quantity - self.last if reading.quantity >= self.last else reading.quantity
 
+    def is_reset_by(self, reading: UsageRecorded) -> bool:
+        """Return whether `reading` shows that the meter began again at zero."""
+        return reading.cumulative and self.at is not None and reading.time >= self.at and reading.quantity < self.last
+
     def hours_since(self, reading: UsageRecorded) -> float:
         """Return over how many hours `reading` has gathered what it says was used; at least one."""
         if not reading.cumulative or self.at is None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from sys import intern
 from typing import Annotated, ClassVar
 
+import msgspec
 from pydantic import Field
 
 from .alerts import Alert, AlertClass, derive_alert_id
-from .billing_cycle import Period, period_at
 from .detector import DetectorSettings, Finding
-from .events import AccountUpdated, UsageRecorded
+from .events import AccountUpdated, AllowanceAdded, UsageRecorded
 from .message import Message, Name
-from .online import Pace
-from .plan_limit_memory import DAY_ONE, KIND, VERSION, Ended, Memory, Metered, of_meter, restore_memory, save_memory
+from .plan_limit_cycle import (
+    day_of,
+    limit_of,
+    next_key,
+    pass_time,
+    rearm,
+    slide,
+    turn,
+)
+from .plan_limit_ledger import ALL, After, Ledger, used_by
+from .plan_limit_memory import KIND, VERSION, Memory, Metered, restore_memory, save_memory
+from .plan_limit_pools import Calibration, Pools, restore_pools, save_pools
 from .plan_limit_words import FORECAST, View, cycle_over
 from .plans import Allowance, Plan
 from .profile import AccountFacts
-
-_MOST_METERS = 32
-_MOST_ENDED = 8
-_ZERO = Decimal(0)
 
 
 class PlanLimitSettings(DetectorSettings):
@@ -47,46 +54,70 @@ class PlanLimit:
     """Tell once per meter, billing cycle and threshold; on the line is over it.
 
     Thresholds re-arm at renewal. One event that crosses several is one alert, which names the highest. A correction that
-    brings usage below a threshold resolves its alert; crossing again tells nothing new. A reading of an earlier cycle
-    changes nothing here: that cycle's bill is another matter. When a cycle ends, its alerts are resolved. A prepaid balance
-    has no renewal to be passed before, so only its thresholds count.
+    brings usage below a threshold resolves its alert; crossing again tells nothing new. A larger plan or a top-up within
+    the cycle resolves too, and arms again what is not crossed any more: 80 % of the larger plan is told. What is resolved
+    says why. A reading of an earlier cycle changes nothing here: that cycle's bill is another matter. When a cycle ends,
+    its alerts are resolved.
 
-    Once a local day, a forecast from the account's usage of the last weeks: if it will pass the allowance before renewal
+    A prepaid balance counts from its last top-up: 80 % is told when a fifth of that is left. A rolling window counts the
+    last days; when usage falls below a threshold again as days pass, it is armed again. Both have no renewal to be passed
+    before, so only their thresholds count. An allowance of 0 includes nothing: the first use is told as 100 %.
+
+    Once a local day, a forecast from the account's usage, see `CycleForecast`: if it will pass the allowance before renewal
     with the configured probability, that is told once a cycle, unless 100 % was told already.
 
     The plan or cycle may arrive after usage: what was used so far is judged then.
+
+    Attributes:
+        irregularities: `unknown_plan`: usage of an account whose plan is not configured: counted, judged when it is;
+            `unit_mismatch`: a reading or top-up in another unit than the meter's or the plan's: not added, or not judged;
+            `zero_allowance`; `too_many_meters`: more than 32: not counted; `ended_period`: it comes after its cycle has
+            ended: not counted; `negative_total`: corrections took more than was used; `negative_balance`: a prepaid balance
+            was overdrawn; `pause`: more than a week without a reading: no habit is learned of it; `mixed_currencies`: plans
+            of two currencies share no cycle in part: the new one counts whole; `expired_top_up`: it never counted.
     """
 
     kind: ClassVar[str] = KIND
     version: ClassVar[int] = VERSION
     alert_class: ClassVar[AlertClass] = "limit"
-    reads: ClassVar[tuple[type[Message], ...]] = (UsageRecorded, AccountUpdated)
+    reads: ClassVar[tuple[type[Message], ...]] = (UsageRecorded, AccountUpdated, AllowanceAdded)
 
     def __init__(self, settings: PlanLimitSettings, plans: Mapping[Name, Plan]) -> None:
+        self.irregularities: Counter[str] = Counter()
         self._thresholds = sorted(set(settings.thresholds))
-        self._shared: dict[Decimal | None, Decimal] = {threshold: threshold for threshold in self._thresholds}
+        self._shared: dict[Decimal | None, Decimal] = {threshold: threshold for threshold in (ALL, *self._thresholds)}
         self._forecast_chance = settings.forecast_chance
         self._forecast_after_days = settings.forecast_after_days
-        self._plans = plans
+        self._ledger = Ledger(plans, self._thresholds, self.irregularities)
+        self._pools = Pools()
 
     def begin(self) -> Memory:
         """Return the memory of an account never seen: nothing of any meter."""
-        return []
+        return Memory()
 
     def settle(self, now: datetime, facts: AccountFacts, memory: Memory) -> None:
         """Close the local days and the billing cycles that had ended before `now`."""
-        if not memory:
+        memory.supposed = None
+        since, until = memory.calm_from, memory.calm_until
+        if facts is memory.facts and since is not None and until is not None and since <= now < until:
             return
-        day = _day(now, facts)
-        for metered in memory:
-            if metered.day < day:
-                _close_days(metered, day)
-            _turn(metered, facts, now)
+        if not memory.meters:
+            return
+        plan = self._ledger.plan_of(facts)
+        pass_time(now, facts, plan, memory, self.irregularities)
+        for metered in memory.meters:
+            if metered.cycle.kind == "rolling":
+                slide(metered)
+                limit = limit_of(plan, metered)
+                if limit is not None and metered.told is not None:
+                    reached = self._ledger.reached(metered.total, metered.terms.room(limit))
+                    if reached is None or reached < metered.told:
+                        rearm(metered, reached)
 
     def due(self, facts: AccountFacts, memory: Memory) -> datetime | None:  # noqa: ARG002 - the protocol
         """Return when the first billing cycle ends of which an alert is open."""
         soonest = None
-        for metered in memory:
+        for metered in memory.meters:
             end = (
                 metered.ended[0].at
                 if metered.ended
@@ -101,8 +132,10 @@ class PlanLimit:
     def wake(self, now: datetime, facts: AccountFacts, memory: Memory) -> Sequence[Finding]:
         """Return that the alerts of the cycles that ended are resolved, and begin the next cycles."""
         findings = []
-        for metered in memory:
-            _turn(metered, facts, now)
+        plan = self._ledger.plan_of(facts)
+        memory.facts = memory.supposed = None
+        for metered in memory.meters:
+            turn(metered, facts, limit_of(plan, metered), now)
             over = [ended for ended in metered.ended if ended.at <= now]
             findings += [finding for ended in over for finding in cycle_over(metered, ended, facts)]
             metered.ended = tuple([ended for ended in metered.ended if ended.at > now])
@@ -110,53 +143,57 @@ class PlanLimit:
 
     def score(self, event: Message, facts: AccountFacts, memory: Memory) -> Sequence[Finding]:
         """Return the thresholds that `event` crosses, upwards and back, the day's forecast, and what an ended cycle leaves."""
-        findings = [
-            finding
-            for metered in memory
-            if metered.ended
-            for ended in metered.ended
-            for finding in cycle_over(metered, ended, facts)
-        ]
-        plan = self._plans.get(facts.plan) if facts.plan else None
+        findings: list[Finding] = []
+        for metered in memory.meters:
+            for ended in metered.ended:
+                findings += cycle_over(metered, ended, facts)
+        plan = self._ledger.plan_of(facts)
         if plan is None:
             return findings
-        if isinstance(event, UsageRecorded):
-            allowance = plan.allowances.get(event.meter)
-            metered = of_meter(event.meter, memory)
-            if allowance is None or (metered is not None and event.time < metered.period.start):
-                return findings
-            if metered is None:
-                if len(memory) >= _MOST_METERS:  # it could not be remembered that it was told
-                    return findings
-                metered = _begun(event, facts)
-            findings += self._findings(
-                metered, metered.total + metered.counter.used(event), allowance, plan, facts, event
-            )
+        ordinary = self._ledger.ordinary(event, memory, plan)
+        if ordinary is not None:
+            memory.supposed = event, ordinary
+            if ordinary.limit is not None and self._may_ring(ordinary):
+                findings += self._findings(ordinary, ordinary.limit, plan, facts, event)
             return findings
-        for metered in memory:
-            allowance = plan.allowances.get(metered.meter)
-            if allowance is not None and allowance.unit == metered.unit:
-                findings += self._findings(metered, metered.total, allowance, plan, facts, event)
+        for after in self._ledger.after(event, facts, memory, plan, None):
+            if after.limit is not None:
+                findings += self._findings(after, after.limit, plan, facts, event)
         return findings
 
     def learn(self, event: Message, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
         """Add `event` to its cycle and day, and note what was told."""
-        plan = self._plans.get(facts.plan) if facts.plan else None
-        if isinstance(event, UsageRecorded):
-            metered = of_meter(event.meter, memory)
-            if metered is None:
-                if len(memory) >= _MOST_METERS:
-                    return
-                metered = _begun(event, facts)
-                metered.day = _day(event.time, facts)
-                memory.append(metered)
-            _add(event, facts, metered)
-            self._note(metered, plan)
+        plan = self._ledger.plan_of(facts)
+        supposed, memory.supposed = memory.supposed, None
+        if supposed is not None and supposed[0] is event and type(event) is UsageRecorded:
+            after: After = supposed[1]
+            self._ledger.count_oddities(after, plan)
+            self._take_usage(event, after, after.total - after.metered.total, facts, memory)
+            if event.cumulative:
+                after.metered.counter = after.metered.counter.after(event)
         else:
-            for metered in memory:
-                self._note(metered, plan)
+            self._learn_at_length(event, facts, memory, plan)
         if raised:
             self._note_told(facts, memory, raised)
+
+    def _learn_at_length(self, event: Message, facts: AccountFacts, memory: Memory, plan: Plan | None) -> None:
+        """Learn an event of which more may come than that one known meter has used more."""
+        count = len(memory.meters)
+        source = memory.of(event.meter) if isinstance(event, UsageRecorded) else None
+        used = used_by(event, source)
+        for after in list(self._ledger.after(event, facts, memory, plan, self._pools)):
+            if isinstance(event, UsageRecorded):
+                self._take_usage(event, after, used, facts, memory)
+            else:
+                self._take(after, facts)
+        if isinstance(event, UsageRecorded):
+            source = memory.of(event.meter)
+            if source is not None and event.unit == source.unit:
+                source.counter = source.counter.after(event)
+            if facts.plan is not None and plan is None:
+                self.irregularities["unknown_plan"] += 1
+        if len(memory.meters) != count:
+            memory.facts = None
 
     def save(self, memory: Memory) -> bytes:
         """Return the memory in the format of `version`."""
@@ -164,13 +201,93 @@ class PlanLimit:
 
     def restore(self, saved: bytes, version: int) -> Memory:
         """Return the memory that `save` of that version wrote."""
-        return restore_memory(saved, version, self._shared)
+        return restore_memory(saved, version, self._shared, self._pools.of)
 
-    def _note(self, metered: Metered, plan: Plan | None) -> None:
-        allowance = plan.allowances.get(metered.meter) if plan else None
-        if allowance is None:
+    def save_pools(self) -> Mapping[str, bytes]:
+        """Return what forecasts share over accounts, by meter."""
+        return save_pools(self._pools)
+
+    def restore_pools(self, saved: Mapping[str, bytes], version: int) -> None:
+        """Take the place of the pools that `save_pools` of that version wrote."""
+        self._pools = restore_pools(saved, version)
+
+    def calibration(self) -> Calibration:
+        """Return how the probabilities that were given compare with what happened, over all meters."""
+        return self._pools.calibration()
+
+    # what is said, and what was ------------------------------------------------------------------------------------
+
+    def _findings(
+        self, after: After, limit: Allowance, plan: Plan, facts: AccountFacts, event: Message
+    ) -> Iterator[Finding]:
+        metered, total, told = after.metered, after.total, after.told
+        top = after.top
+        is_new = top is not None and (told is None or top > told)
+        may_be_back = (
+            metered.in_alarm is not None
+            and (metered.raised or metered.moved)
+            and (top is None or top < metered.in_alarm)
+        )
+        is_forecast_due = not is_new and self._is_forecast_due(after)
+        if not (is_new or may_be_back or is_forecast_due):
             return
-        metered.in_alarm = top = self._reached(metered.total, allowance)
+        view = View(metered, total, after.room, limit, plan, facts, event)
+        if after.is_rearmed:
+            view.period_key = next_key(metered)
+        if metered.period.end is not None and metered.forecast.days >= self._forecast_after_days and view.days_left:
+            view.outlook = metered.forecast.outlook(float(total), view.days_left, metered.day)
+        if is_new and top is not None:
+            yield view.crossed(top)
+        if may_be_back and metered.in_alarm is not None:
+            open_ones = [(Decimal(text), period) for text, period in metered.open if text != FORECAST]
+            for threshold, period in sorted(open_ones):
+                if threshold <= metered.in_alarm and (top is None or threshold > top):
+                    yield view.resolved(threshold, period)
+        outlook = view.outlook if is_forecast_due else None
+        if outlook is not None and outlook.chance_above(float(after.room)) >= self._forecast_chance:
+            yield view.forecast(outlook, self._forecast_chance)
+
+    def _may_ring(self, after: After) -> bool:
+        """Return whether there may be anything to say; most readings cross nothing, in no alarm, on a day already forecast."""
+        metered = after.metered
+        return after.top is not after.told or after.top is not metered.in_alarm or metered.forecast_on < metered.day
+
+    def _is_forecast_due(self, after: After) -> bool:
+        metered = after.metered
+        return (
+            (not metered.is_forecast_told or after.is_rearmed)
+            and metered.forecast_on < metered.day
+            and metered.period.end is not None
+            and metered.forecast.days >= self._forecast_after_days
+            and after.total < after.room
+        )
+
+    def _take_usage(
+        self, event: UsageRecorded, after: After, used: Decimal, facts: AccountFacts, memory: Memory
+    ) -> None:
+        self._take(after, facts)
+        if day_of(event.time, facts, memory) == after.metered.day:
+            after.metered.today += float(used)
+
+    def _take(self, after: After, facts: AccountFacts) -> None:
+        """Make the meter what the event makes of it."""
+        metered = after.metered
+        if after.is_rearmed:
+            rearm(metered, after.told)
+            metered.terms = msgspec.structs.replace(after.terms, rearmed=metered.terms.rearmed)
+        else:
+            metered.terms = after.terms
+        metered.total, metered.window = after.total, after.window
+        if facts.plan is not None and metered.plan != facts.plan:
+            metered.plan = intern(facts.plan)
+        if after.limit is not None:
+            self._note(metered, after.room, after.top)
+
+    def _note(self, metered: Metered, room: Decimal, top: Decimal | None) -> None:
+        if metered.room is not room and metered.room is not None and metered.room != room:
+            metered.forecast.forget_chances()
+        metered.room = room
+        metered.in_alarm = top
         if top is not None and (metered.told is None or top > metered.told):
             metered.told = top
         metered.forecast_on = metered.day
@@ -182,7 +299,7 @@ class PlanLimit:
             return derive_alert_id(facts.account, self.kind, meter, period, threshold) not in resolved
 
         if resolved:
-            for metered in memory:
+            for metered in memory.meters:
                 if metered.raised or metered.moved:
                     key = metered.period.key
                     metered.raised = tuple([each for each in metered.raised if is_open(metered.meter, each, key)])
@@ -191,114 +308,8 @@ class PlanLimit:
                     [each for each in metered.ended if any(is_open(metered.meter, *told) for told in each.raised)]
                 )
         for alert in raised:
-            told_of = of_meter(alert.subject, memory)
+            told_of = memory.of(alert.subject)
             if told_of is not None and alert.state == "triggered":
                 threshold = intern(str(alert.facts["threshold"]))
                 told_of.is_forecast_told |= threshold == FORECAST
                 told_of.raised = (*told_of.raised, threshold)
-
-    def _reached(self, total: Decimal, allowance: Allowance) -> Decimal | None:
-        """Return the highest threshold that `total` reaches."""
-        percent, highest = total * 100, None
-        for threshold in self._thresholds:
-            if percent < threshold * allowance.quantity:
-                break
-            highest = threshold
-        return highest
-
-    def _findings(
-        self, metered: Metered, total: Decimal, allowance: Allowance, plan: Plan, facts: AccountFacts, event: Message
-    ) -> Iterator[Finding]:
-        top = self._reached(total, allowance)
-        is_new = top is not None and (metered.told is None or top > metered.told)
-        may_be_back = (
-            metered.in_alarm is not None
-            and (metered.raised or metered.moved)
-            and (top is None or top < metered.in_alarm)
-        )
-        is_forecast_due = not is_new and self._is_forecast_due(metered, total, allowance)
-        if not (is_new or may_be_back or is_forecast_due):
-            return
-        view = View(metered, total, allowance, plan, facts, event)
-        if is_new and top is not None:
-            yield view.crossed(top)
-        if may_be_back and metered.in_alarm is not None:
-            open_ones = [(Decimal(text), period) for text, period in metered.open if text != FORECAST]
-            for threshold, period in sorted(open_ones):
-                if threshold <= metered.in_alarm and (top is None or threshold > top):
-                    yield view.resolved(threshold, period)
-        if is_forecast_due:
-            days_left = view.days_left
-            chance = metered.rate.chance_above(float(allowance.quantity - total), days_left) if days_left else 0.0
-            if chance >= self._forecast_chance:
-                yield view.forecast(chance, self._forecast_chance)
-
-    def _is_forecast_due(self, metered: Metered, total: Decimal, allowance: Allowance) -> bool:
-        return (
-            not metered.is_forecast_told
-            and metered.forecast_on < metered.day
-            and metered.period.end is not None
-            and metered.rate.days >= self._forecast_after_days
-            and total < allowance.quantity
-        )
-
-
-def _day(moment: datetime, facts: AccountFacts) -> int:
-    """Return the local day that `moment` is in."""
-    return moment.astimezone(facts.zone).toordinal() - DAY_ONE
-
-
-def _begun(event: UsageRecorded, facts: AccountFacts) -> Metered:
-    period = period_at(facts.cycle, facts.zone, event.time)
-    return Metered(intern(event.meter), intern(event.unit), period, facts.cycle, Pace())
-
-
-def _add(event: UsageRecorded, facts: AccountFacts, metered: Metered) -> None:
-    used = metered.counter.used(event)
-    metered.counter = metered.counter.after(event)
-    if event.time >= metered.period.start:
-        metered.total += used
-    if _day(event.time, facts) == metered.day:
-        metered.today += float(used)
-
-
-def _close_days(metered: Metered, day: int) -> None:
-    gap = day - metered.day
-    metered.rate.learn_one(max(0.0, metered.today))
-    if gap <= 7:  # noqa: PLR2004 - a week without a reading is a pause in the data, not a week without usage
-        for _ in range(gap - 1):
-            metered.rate.learn_one(0.0)
-    metered.day, metered.today = day, 0.0
-
-
-def _turn(metered: Metered, facts: AccountFacts, now: datetime) -> None:
-    """Begin the period of `now` if it is another, or the account is billed otherwise than before.
-
-    A bill that moves is not a bill that starts again: what was used stays, unless a cycle or a new balance began since.
-    """
-    is_over = metered.period.end is not None and now >= metered.period.end
-    if metered.cycle is facts.cycle or metered.cycle == facts.cycle:
-        if is_over:
-            _renew(metered, period_at(facts.cycle, facts.zone, now), metered.period.end)
-        return
-    period = period_at(facts.cycle, facts.zone, now)
-    is_topped_up = metered.cycle.kind == facts.cycle.kind == "prepaid" and period.start > metered.period.start
-    if is_topped_up:
-        _renew(metered, period, None)
-    elif is_over:
-        _renew(metered, period, metered.period.end)
-    if metered.period != period:
-        metered.moved, metered.raised = metered.open, ()
-    metered.period, metered.cycle = period, facts.cycle
-
-
-def _renew(metered: Metered, period: Period, ended_at: datetime | None) -> None:
-    """Begin `period`; `ended_at` is None where a balance was filled."""
-    if metered.raised or metered.moved:
-        ended = Ended(ended_at or period.start, metered.total, metered.open, is_topped_up=ended_at is None)
-        metered.ended = (*metered.ended, ended)[-_MOST_ENDED:]
-    metered.period = period
-    metered.total = _ZERO
-    metered.told = metered.in_alarm = None
-    metered.raised, metered.moved = (), ()
-    metered.is_forecast_told = False

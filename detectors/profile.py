@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from .events import AccountUpdated, Cycle
+from .events import AccountUpdated, Cycle, CycleKind
 
 UTC_ZONE = ZoneInfo("UTC")
 NEVER = -1
@@ -20,7 +20,7 @@ _SEEN_BYTES = _EVENTS_REMEMBERED * _DIGEST_BYTES
 
 
 @lru_cache(maxsize=10_000)
-def cycle_of(kind: Literal["month", "week", "days", "prepaid"], anchor: datetime | None, length: int) -> Cycle:
+def cycle_of(kind: CycleKind, anchor: datetime | None, length: int) -> Cycle:
     """Return a cycle; accounts that are billed alike share it."""
     return Cycle(kind=kind, anchor=anchor, length=length)
 

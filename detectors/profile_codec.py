@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from struct import Struct
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from .detector import Detector
+from .events import CycleKind
 from .profile import NEVER, AccountFacts, Profile, RecentIds, cycle_of
 from .state import StateError
 
@@ -22,7 +23,7 @@ _HEADER = Struct(">Bqq")  # the format, when the account is to be woken and how 
 
 class _Facts(msgspec.Struct, array_like=True, frozen=True):
     plan: str | None
-    cycle: Literal["month", "week", "days", "prepaid"]
+    cycle: CycleKind
     anchor: datetime | None
     length: int
     zone: str

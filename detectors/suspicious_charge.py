@@ -2,65 +2,83 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from math import log10
-from sys import intern
+from functools import partial
 from typing import Annotated, ClassVar, TypeGuard
 
 from pydantic import Field, field_validator
 
-from .alerts import Alert, AlertClass, AnswerGiven
+from .alerts import Alert, AlertClass, AnswerGiven, LabelGiven, derive_alert_id
 from .bulletin_board import BulletinBoard
 from .bulletins import Bulletin, MerchantDenied
 from .detector import DetectorSettings, Finding
 from .events import ChargePosted
 from .message import Message, Name
-from .online import AmountHabit
+from .online.card_habit import CardHabit
 from .profile import AccountFacts
+from .suspicious_charge_core import BASE, Sight
+from .suspicious_charge_extra import HOUR_SECONDS, WARM_UP, extra_of, is_new, seconds_of, velocity_of
+from .suspicious_charge_labels import age, keep_waiting, learn_label, waiting_of
 from .suspicious_charge_memory import (
     KIND,
     VERSION,
     Memory,
-    Pending,
-    Purse,
-    digest_of,
-    habit_in,
-    habits_of,
-    has,
+    card_of,
+    confirm,
+    confirmed_up_to,
+    keep_card,
+    news_of,
     restore_memory,
     save_memory,
     with_latest,
 )
 from .suspicious_charge_pools import Pools
-from .suspicious_charge_signs import WARM_UP, signs_of, surplus_of, total_of, velocity_of
+from .suspicious_charge_waiting import key_of, merchant_key
 from .suspicious_charge_words import ask_about
 
 _SOURCE = "/foretell/streams"
-_HOUR = timedelta(hours=1)
-_AGED = timedelta(days=14)  # a charge nobody disputed for so long was the customer's
-_MOST_PENDING = 20
-_MOST_CURRENCIES = 8
-_VELOCITY = 12
+_DAY_SECONDS = 86_400
+_MOST_LATELY = 12
+_ABSURD = 1e12  # in any currency's major unit: teaches as if it were that much
+_SIMILAR = 1.5  # times the amount that the customer called their own
+_LARGE_AND_NEW = 2.0  # times what the card usually pays
 
 _OTHERS = "*"
 _ByCurrency = dict[Name, Annotated[Decimal, Field(ge=0)]]
+
+IRREGULARITIES = (
+    "absurd_amount",
+    "clock_jumped_back",
+    "not_above_zero",
+    "old_memory_begun_anew",
+    "refused_charge",
+    "unknown_label",
+    "waited_too_long",
+)
+"""All that may be counted: an amount above 10^12; a charge before the card's latest; a refund or nothing; what an older
+version saved; a charge not approved; a label of no charge that waits; one that had to go before its label came."""
 
 
 class SuspiciousChargeSettings(DetectorSettings):
     """How the suspicious-charge detector is tuned.
 
     Attributes:
-        questions_a_thousand: how many charges in a thousand may be asked about, right or wrong.
+        questions_a_day_per_thousand_accounts: how many charges may be asked about, right or wrong.
+        questions_an_account_a_day: the most that one customer is asked on one day (UTC).
         least_amount: smaller charges are never asked about; by currency, in its major unit, `"*"` for those not named.
-        large_amount: a charge as large as this, and unlike any before on the account, is asked about from the first day;
+        large_amount: a charge as large as this, and unlike any before on the card, is asked about from the first day;
             by currency as above.
+        labels_within_days: a charge that nobody disputed for so long teaches as a good one.
     """
 
-    questions_a_thousand: Annotated[float, Field(gt=0, le=100)] = 2.0
+    questions_a_day_per_thousand_accounts: Annotated[float, Field(gt=0, le=1000)] = 4.0
+    questions_an_account_a_day: Annotated[int, Field(ge=1, le=100)] = 2
     least_amount: _ByCurrency = Field(default_factory=lambda: {_OTHERS: Decimal(20), "JPY": Decimal(3000)})
     large_amount: _ByCurrency = Field(default_factory=lambda: {_OTHERS: Decimal(1000), "JPY": Decimal(150_000)})
+    labels_within_days: Annotated[float, Field(gt=0, le=90)] = 14.0
 
     @field_validator("least_amount", "large_amount")
     @classmethod
@@ -71,153 +89,218 @@ class SuspiciousChargeSettings(DetectorSettings):
 
 
 class SuspiciousCharge:
-    """Add up how rare each side of a charge is for this account, in decades, and ask where the sum is rarer still.
+    """Weigh what speaks for theft, by what labels and answers taught, and ask where that is above the line.
 
-    Its amount against the account's own habit, the most surprising of a merchant, category, country or channel it never
-    paid, several charges within the hour, a merchant that other customers denied. Each is as rare as the pooled experience of
-    the partition's accounts says; the line is where the pooled tail of the sum leaves `questions_a_thousand`. While an account
-    is young the population's amounts stand in for its own.
+    Per card a habit and a filter "is it stolen?", per merchant the run of its bad charges, beside them what the event says
+    of category, country, channel, pace and hour. Until 30 frauds and 2,000 good charges are known, rarity alone ranks.
+    The line holds the questions a day; `large_amount` is asked about in any case.
 
-    A charge that was asked about teaches nothing until it is answered or two weeks old. "Yes" makes the merchant this
-    customer's own, whatever it charges next; "no" speaks against the merchant for everybody.
-
-    Refunds and refused charges ring nothing: no money is gone. Amounts of different currencies are never compared.
+    A "yes" quietens similar amounts at that merchant for this customer alone. A "no", or a label, tells every partition of
+    the merchant, unless the card was stolen. Refunds and refused charges ring nothing and teach no amount; refused ones
+    count as pace. Amounts of different currencies are never compared.
     """
 
     kind: ClassVar[str] = KIND
     version: ClassVar[int] = VERSION
     alert_class: ClassVar[AlertClass] = "fraud"
-    reads: ClassVar[tuple[type[Message], ...]] = (ChargePosted, AnswerGiven)
+    reads: ClassVar[tuple[type[Message], ...]] = (ChargePosted, AnswerGiven, LabelGiven)
 
     def __init__(self, settings: SuspiciousChargeSettings, board: BulletinBoard | None = None) -> None:
+        self.irregularities: Counter[str] = Counter()
+        self._settings = settings
         self._board = BulletinBoard() if board is None else board
-        self._line_decades = log10(1000 / settings.questions_a_thousand)
-        self._least_amount = settings.least_amount
-        self._large_amount = settings.large_amount
         self._pools = Pools()
+        self._glance = _Glance()
 
     def begin(self) -> Memory:
         """Return the memory of an account never seen."""
         return Memory()
 
     def settle(self, now: datetime, facts: AccountFacts, memory: Memory) -> None:  # noqa: ARG002 - the protocol
-        """Learn the charges that were asked about and never disputed."""
-        if memory.pending and any(now - pending.at > _AGED for pending in memory.pending):
-            aged = [pending for pending in memory.pending if now - pending.at > _AGED]
-            memory.pending = tuple(pending for pending in memory.pending if now - pending.at <= _AGED)
-            for pending in aged:
-                self._adopt(memory, pending.currency, pending.amount, pending.habits)
+        """Learn as good the charges that nobody disputed for `labels_within_days`."""
+        if memory.waiting:
+            within = self._settings.labels_within_days * _DAY_SECONDS
+            pools = self._pools
+            age(pools.core, memory, seconds_of(now), within, self._board.run_of, pools.population)
 
     def score(self, event: Message, facts: AccountFacts, memory: Memory) -> Sequence[Finding]:
         """Return the question to ask about `event`, if there is one."""
-        if (
-            not _is_spending(event)
-            or event.amount < _for(event.currency, self._least_amount)
-            or has(memory.confirmed, digest_of(event.merchant.id))
-        ):
+        if not _is_spending(event) or event.amount < _for(event.currency, self._settings.least_amount):
             return ()
-        denied = self._board.denials(event.merchant.id)
-        signs = signs_of(event, memory, self._pools, denied)
-        score = self._pools.total.decades(total_of(signs)) / self._line_decades
-        if self._is_large_and_new(event, memory):
-            score = max(score, 1.0)
-        return (ask_about(event, facts, memory, signs, denied, score),) if score >= 1.0 else ()
+        if _asked_on(seconds_of(event.time), memory) >= self._settings.questions_an_account_a_day:
+            return ()
+        amount, merchant = float(event.amount), event.merchant.id
+        if amount <= _SIMILAR * confirmed_up_to(memory, merchant):
+            return ()
+        sight, card = self._see(event, facts, memory)
+        core, line = self._pools.core, self._pools.line.value
+        over = core.decades(sight) - line
+        is_large = event.amount >= _for(event.currency, self._settings.large_amount) and (
+            card.charges < WARM_UP or amount > _LARGE_AND_NEW * card.usual
+        )
+        if over < 0 and not is_large:
+            return ()
+        parts = core.contributions(sight)
+        parts[BASE] = parts.get(BASE, 0.0) + 1.0 - line
+        if is_large:
+            total = sum(parts.values())
+            parts["amount"] = parts.get("amount", 0.0) + max(0.0, 1.0 - total)
+        return (ask_about(event, facts, memory, card, parts, self._board.denials(merchant)),)
 
     def announce(self, event: Message, facts: AccountFacts, memory: Memory) -> Sequence[Bulletin]:  # noqa: ARG002
-        """Return that a merchant's charge was denied, for the customers of every partition."""
-        pending = _asked_about(event, memory)
-        if pending is None or not isinstance(event, AnswerGiven) or event.means != "denied":
+        """Return that a merchant's charge was bad, for the customers of every partition."""
+        said = _said(event)
+        if said is None or not said[1]:
             return ()
+        found = waiting_of(memory, said[0])
+        if found is None:
+            return ()
+        card, waiting = found
+        name = event.alert_id if isinstance(event, (AnswerGiven, LabelGiven)) and event.alert_id else event.id
         return (
-            MerchantDenied(id=f"{event.alert_id}:denied", source=_SOURCE, time=event.time, merchant=pending.merchant),
+            MerchantDenied(
+                id=f"{name}:denied",
+                source=_SOURCE,
+                time=event.time,
+                merchant=waiting.merchant,
+                charged_at=datetime.fromtimestamp(waiting.at, UTC),
+                blames_card=self._pools.core.blames_card(waiting, self._pools.population(card[:3])),
+            ),
         )
 
-    def learn(self, event: Message, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:  # noqa: ARG002
-        """Take in a charge that rang nothing, keep one that did, and learn from an answer."""
-        if isinstance(event, AnswerGiven):
-            self._learn_answer(event, memory)
-        elif _is_spending(event):
-            self._learn_charge(event, memory, raised)
+    def learn(self, event: Message, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
+        """Take in a charge, or what became known of one."""
+        if isinstance(event, ChargePosted):
+            self._learn_charge(event, facts, memory, raised)
+            return
+        said = _said(event)
+        if said is not None:
+            self._learn_said(event, memory, *said)
 
     def save(self, memory: Memory) -> bytes:
         """Return the memory in the format of `version`."""
         return save_memory(memory)
 
     def restore(self, saved: bytes, version: int) -> Memory:
-        """Return the memory that `save` of that version wrote."""
+        """Return the memory that `save` of that version wrote; version 1 kept other numbers, so its accounts begin anew."""
+        if version == 1:
+            self.irregularities["old_memory_begun_anew"] += 1
+            return Memory()
         return restore_memory(saved, version)
 
     def save_pools(self) -> dict[str, bytes]:
-        """Return the counts and means, which every charge changes, and the tables, which change ever more seldom."""
+        """Return the counts, which every charge changes, the model, which labels change, and the merchants' runs."""
         return self._pools.save()
 
     def restore_pools(self, saved: Mapping[str, bytes], version: int) -> None:
-        """Take the place of the pools that `save_pools` of that version wrote."""
-        self._pools = Pools.restored(saved, version)
+        """Take the place of the pools that `save_pools` of that version wrote; those of version 1 begin anew."""
+        if version == 1:
+            self.irregularities["old_memory_begun_anew"] += 1
+            self._pools = Pools()
+        else:
+            self._pools = Pools.restored(saved, version)
+        self._glance = _Glance()
 
-    def _learn_charge(self, event: ChargePosted, memory: Memory, raised: Sequence[Alert]) -> None:
-        surplus, habits = surplus_of(event, memory, self._pools), habits_of(event)
-        signs = signs_of(event, memory, self._pools, self._board.denials(event.merchant.id))
-        self._pools.total.learn_one(
-            total_of(signs)
-        )  # asked about or not, or the line would follow its own answers down
-        memory.lately = _lately(memory.lately, event.time.astimezone(UTC))
-        if raised:
-            pending = Pending(
-                raised[0].alert_id,
-                event.time.astimezone(UTC),
-                float(event.amount),
-                intern(event.currency),
-                event.merchant.id,
-                habits,
-            )
-            memory.pending = (*memory.pending[1 - _MOST_PENDING :], pending)
+    def _see(self, event: ChargePosted, facts: AccountFacts, memory: Memory) -> tuple[Sight, CardHabit]:
+        seen = self._glance.seen
+        if seen is not None and seen[0] is event and seen[1] is memory:
+            return seen[2], seen[3]
+        merchant, card = event.merchant.id, card_of(_card_name(event), memory)
+        key = merchant_key(merchant)
+        extra = extra_of(event, facts, memory, self._pools, self._board.denials(merchant))
+        population, amount = self._pools.population(event.currency), min(float(event.amount), _ABSURD)
+        run, at = self._board.run_of(merchant), seconds_of(event.time)
+        sight = self._pools.core.see(card, population, key, run, at, amount, extra)
+        self._glance.seen = event, memory, sight, card
+        return sight, card
+
+    def _learn_charge(self, event: ChargePosted, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
+        at = seconds_of(event.time)
+        if not _is_spending(event):
+            self.irregularities["not_above_zero" if event.amount <= 0 else "refused_charge"] += 1
+            if event.amount > 0:
+                memory.lately = _lately(memory.lately, at)  # a thief who tries and fails is a sign of the next try
             return
-        self._pools.surplus.learn_one(surplus)
-        self._pools.velocity.learn_one(velocity_of(event, memory))  # counted twice by now: what is rare is rarer by one
-        if memory.charges >= WARM_UP:
-            self._learn_news(habits, memory)
-        self._adopt(memory, event.currency, float(event.amount), habits)
+        sight, card = self._see(event, facts, memory)
+        self._glance.seen = None
+        self._count_irregular(event, card, at)
+        pools, name = self._pools, _card_name(event)
+        pools.line.learn_one(bool(raised), self._share())
+        pools.velocity.learn_one(velocity_of(at, memory))
+        if memory.lately:
+            pools.learn_gap(at - memory.lately[-1])
+        memory.lately = _lately(memory.lately, at)
+        if raised:
+            memory.asked = at // _DAY_SECONDS, _asked_on(at, memory) + 1
+        self._learn_news(event, memory)
+        key = key_of(derive_alert_id(event.account, KIND, event.id, event.id, ""))
+        merchant = merchant_key(event.merchant.id)
+        pools.core.take(sight, card, pools.population_to_teach(event.currency), merchant)
+        keep_card(name, card, memory)
+        memory.charges += 1
+        if keep_waiting(memory, key, name, merchant, sight):
+            self.irregularities["waited_too_long"] += 1
 
-    def _learn_news(self, habits: Sequence[bytes], memory: Memory) -> None:
-        news = [digest != b"" and not has(known, digest) for digest, known in zip(habits, memory.known, strict=True)]
-        for digest, is_new, mean in zip(habits, news, self._pools.broken, strict=True):
-            if digest:
-                mean.update(float(is_new))
-        if any(news):
+    def _learn_news(self, event: ChargePosted, memory: Memory) -> None:
+        digests = news_of(event)
+        if memory.charges >= WARM_UP:
+            news = is_new(event, memory)
+            for digest, new, mean in zip(digests, news, self._pools.broken, strict=True):
+                if digest:
+                    mean.update(float(new))
             first, second, third, fourth = map(sum, zip(memory.news, news, strict=True))
             memory.news = first, second, third, fourth
-
-    def _learn_answer(self, event: AnswerGiven, memory: Memory) -> None:
-        pending = _asked_about(event, memory)
-        if pending is None:
-            return
-        memory.pending = tuple(other for other in memory.pending if other is not pending)
-        if event.means == "confirmed":
-            memory.confirmed = with_latest(memory.confirmed, digest_of(pending.merchant))
-            self._adopt(memory, pending.currency, pending.amount, pending.habits)
-
-    def _adopt(self, memory: Memory, currency: str, amount: float, habits: Sequence[bytes]) -> None:
-        memory.charges += 1
         merchant, category, country, channel = (
-            with_latest(known, digest) if digest else known for known, digest in zip(memory.known, habits, strict=True)
+            with_latest(known, digest) if digest else known for known, digest in zip(memory.known, digests, strict=True)
         )
         memory.known = merchant, category, country, channel
-        population = self._pools.population_to_teach(currency)
-        habit = habit_in(currency, memory)
-        if habit is None and len(memory.purses) < _MOST_CURRENCIES:
-            habit = AmountHabit()
-            memory.purses = (*memory.purses, Purse(intern(currency), habit))
-        if habit is not None:
-            habit.learn_one(amount, population)
-        if population is not None:
-            population.learn_one(amount)
 
-    def _is_large_and_new(self, event: ChargePosted, memory: Memory) -> bool:
-        if event.amount < _for(event.currency, self._large_amount):
-            return False
-        habit = habit_in(event.currency, memory)
-        return habit is None or float(event.amount) > 2 * habit.largest
+    def _learn_said(self, event: Message, memory: Memory, key: bytes, bad: bool) -> None:
+        pools, is_answer = self._pools, isinstance(event, AnswerGiven)
+        find = partial(learn_label, pools.core, memory, key, bad, seconds_of(event.time), self._board.run_of)
+        waiting = find(pools.population_to_teach, keep=is_answer and not bad)
+        if waiting is None:
+            self.irregularities["unknown_label"] += 1
+        elif is_answer and not bad:
+            confirm(memory, waiting.merchant, waiting.amount)
+
+    def _share(self) -> float:
+        """Return the share of charges that may be asked about: questions over charges, both per account and day."""
+        return min(self._settings.questions_a_day_per_thousand_accounts / 1000 * self._pools.gap_days, 1.0)
+
+    def _count_irregular(self, event: ChargePosted, card: CardHabit, at: int) -> None:
+        if event.amount > _ABSURD:
+            self.irregularities["absurd_amount"] += 1
+        if at < card.at:
+            self.irregularities["clock_jumped_back"] += 1
+
+
+class _Glance:
+    """How the charge that was scored last looked, so that it is worked out once; no part of what is kept."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen: tuple[ChargePosted, Memory, Sight, CardHabit] | None = None
+
+    def __reduce__(self) -> tuple[type[_Glance], tuple[()]]:
+        return _Glance, ()
+
+
+def _said(event: Message) -> tuple[bytes, bool] | None:
+    """Return which charge a label or an answer is about, and whether it was bad."""
+    if isinstance(event, AnswerGiven):
+        return (key_of(event.alert_id), event.means == "denied") if event.means in {"confirmed", "denied"} else None
+    if isinstance(event, LabelGiven):
+        alert_id = event.alert_id or derive_alert_id(
+            event.account, KIND, event.event_id or "", event.event_id or "", ""
+        )
+        return key_of(alert_id), event.bad
+    return None
+
+
+def _card_name(event: ChargePosted) -> str:
+    return event.currency + (event.card_last4 or "")
 
 
 def _for(currency: str, amounts: dict[str, Decimal]) -> Decimal:
@@ -228,16 +311,13 @@ def _is_spending(event: Message) -> TypeGuard[ChargePosted]:
     return isinstance(event, ChargePosted) and event.approved and event.amount > 0
 
 
-def _asked_about(event: Message, memory: Memory) -> Pending | None:
-    """Return the charge that `event` answers."""
-    if isinstance(event, AnswerGiven):
-        for pending in memory.pending:
-            if pending.alert_id == event.alert_id:
-                return pending
-    return None
+def _asked_on(at: int, memory: Memory) -> int:
+    """Return how many questions were asked on the day of `at`."""
+    day, count = memory.asked
+    return count if day == at // _DAY_SECONDS else 0
 
 
-def _lately(lately: tuple[datetime, ...], at: datetime) -> tuple[datetime, ...]:
-    """Return the charges within the hour before the latest."""
+def _lately(lately: tuple[int, ...], at: int) -> tuple[int, ...]:
+    """Return the charges within the hour before the latest, and at least the last one."""
     latest = max(at, *lately, at)
-    return tuple([each for each in (*lately, at) if latest - each < _HOUR][-_VELOCITY:])
+    return tuple([each for each in (*lately, at) if latest - each < HOUR_SECONDS][-_MOST_LATELY:])

@@ -7,53 +7,69 @@ from typing import Annotated
 
 import msgspec
 
-from .local_hour import Hour, hour_known
 from .meter_reading import NO_COUNTER, Counter
-from .online import HourlyHabit
+from .online.usage_habit import UsageHabit
 from .saved_memory import Format
 
 KIND = "usage_spike"
-VERSION = 1
+VERSION = 2
+NEVER = -1
+_SMALL = msgspec.Meta(ge=0, le=255)
 
 
 class Metered(msgspec.Struct, gc=False):
     """What is kept of one meter of one account.
 
     Attributes:
-        hour: the running one; None when there is none.
-        usage: what was used in it so far.
-        learned_until: the number of the first hour that has not ended; readings of earlier ones come too late.
-        habituation: the mean oddness of the last days.
-        episode: the local date on which the spike began that was told and has not ended; empty when all is usual.
-        calm_hours: closed hours since the score was last high.
+        read_at: the number of the hour of the last reading, from 1970; `NEVER` before any.
+        strange: readings in a row that came too seldom or too often for the habit's buckets.
+        foreign: readings in a row in another unit.
+        late: readings in a row of a time that had ended.
+        told_at: the hour in which the last spike was told; it is part of the alert's id.
+        is_open: whether that spike has not ended.
     """
 
     meter: str
     unit: str
-    habit: HourlyHabit
+    habit: UsageHabit
     counter: Counter = NO_COUNTER
-    hour: Hour | None = None
-    usage: float = 0.0
-    learned_until: int = 0
-    habituation: float = 0.0
-    episode: str = ""
-    calm_hours: int = 0
+    read_at: int = NEVER
+    strange: int = 0
+    foreign: int = 0
+    late: int = 0
+    told_at: int = NEVER
+    is_open: bool = False
 
 
 class _SavedMetered(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """The same as it is saved.
 
     Attributes:
-        hour: the running one's place on the wall and, past 24, in the weekend; its number is `learned_until`.
+        since_read: hours from the last reading to the running bucket, for days roughly.
     """
+
+    meter: str
+    unit: str
+    habit: bytes
+    counter: Counter | None
+    since_read: int
+    strange: Annotated[int, _SMALL]
+    foreign: Annotated[int, _SMALL]
+    late: Annotated[int, _SMALL]
+    told_at: Annotated[int, msgspec.Meta(ge=NEVER)]
+    is_open: bool
+
+
+class _MeteredOfOld(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What version 1 saved: of it only the meter, its unit and its counter are still of use."""
 
     meter: str
     unit: str
     hours: int
     habit: bytes
     counter: Counter | None
-    hour: Annotated[int, msgspec.Meta(ge=0, lt=48)] | None
-    usage: Annotated[float, msgspec.Meta(ge=0)]
+    hour: int | None
+    usage: float
     learned_until: int
     habituation: float
     episode: str
@@ -78,14 +94,14 @@ def save_memory(memory: Memory) -> bytes:
             (
                 metered.meter,
                 metered.unit,
-                *metered.habit.save(),
+                metered.habit.save(),
                 None if metered.counter is NO_COUNTER else metered.counter,
-                None if metered.hour is None else metered.hour.on_the_wall + 24 * metered.hour.is_weekend,
-                metered.usage,
-                metered.learned_until,
-                metered.habituation,
-                metered.episode,
-                metered.calm_hours,
+                _hour_of(metered.habit) - metered.read_at,
+                metered.strange,
+                metered.foreign,
+                metered.late,
+                metered.told_at,
+                metered.is_open,
             )
             for metered in memory
         ]
@@ -93,20 +109,25 @@ def save_memory(memory: Memory) -> bytes:
 
 
 def restore_memory(saved: bytes, version: int) -> Memory:
-    """Return the memory that `save_memory` of that version wrote."""
+    """Return the memory that `save_memory` of that version wrote; of version 1 the habits begin anew."""
+    if version == _OLD_VERSION:
+        return [
+            Metered(intern(old.meter), intern(old.unit), UsageHabit(), old.counter or NO_COUNTER)
+            for old in _OLD_FORMAT.decode(saved, version)
+        ]
     try:
         return [
             Metered(
                 intern(metered.meter),
                 intern(metered.unit),
-                HourlyHabit.restored(metered.hours, metered.habit),
+                habit := UsageHabit.restored(metered.habit),
                 NO_COUNTER if metered.counter is None else metered.counter,
-                None if metered.hour is None else hour_known(metered.learned_until, *divmod(metered.hour, 24)),
-                metered.usage,
-                metered.learned_until,
-                metered.habituation,
-                metered.episode,
-                metered.calm_hours,
+                _hour_of(habit) - metered.since_read,
+                metered.strange,
+                metered.foreign,
+                metered.late,
+                metered.told_at,
+                metered.is_open,
             )
             for metered in _FORMAT.decode(saved, version)
         ]
@@ -114,4 +135,10 @@ def restore_memory(saved: bytes, version: int) -> Memory:
         raise _FORMAT.damaged(str(error)) from error
 
 
+def _hour_of(habit: UsageHabit) -> int:
+    return habit.bucket * (habit.grain.seconds // 3600)
+
+
+_OLD_VERSION = 1
 _FORMAT = Format(KIND, VERSION, list[_SavedMetered])
+_OLD_FORMAT = Format(KIND, _OLD_VERSION, list[_MeteredOfOld])

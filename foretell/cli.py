@@ -20,6 +20,7 @@ from rich.console import Console
 from . import schemas
 from .config import Config, load_config
 from .config_file import ConfigError
+from .evaluate import evaluate
 from .logs import configure_logs
 
 app = typer.Typer(
@@ -395,6 +396,11 @@ def demo(
         json=output is Output.JSON,
     )
     raise typer.Exit(run_demo(options))
+
+
+app.command(
+    epilog="Example: `foretell evaluate spike --example > usage.csv`, then `foretell evaluate spike usage.csv --from 2026-02-02`"
+)(evaluate)
 
 
 @schemas_app.command("write", epilog="Example: `foretell schemas write`")

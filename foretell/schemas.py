@@ -10,7 +10,7 @@ import orjson
 
 from detectors.alerts import Alert, AnswerGiven, LabelGiven, Receipt
 from detectors.bulletins import REPORTED
-from detectors.events import AccountClosed, AccountUpdated, ChargePosted, UsageRecorded
+from detectors.events import AccountClosed, AccountUpdated, AllowanceAdded, ChargePosted, UsageRecorded
 from detectors.message import ENVELOPE_FIELDS, Envelope
 
 INCOMING: tuple[type[Envelope], ...] = (
@@ -18,6 +18,7 @@ INCOMING: tuple[type[Envelope], ...] = (
     ChargePosted,
     AccountUpdated,
     AccountClosed,
+    AllowanceAdded,
     AnswerGiven,
     LabelGiven,
     *REPORTED,

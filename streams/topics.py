@@ -65,7 +65,13 @@ _COMPACTED = {
     "min.cleanable.dirty.ratio": "0.2",  # by default half of what a restore reads may be out of date
 }
 TOPICS = (
-    Topic("accounts", ("account.updated", "account.closed"), is_input=True, has_rejects=True, retention_ms=_FOR_EVER),
+    Topic(
+        "accounts",
+        ("account.updated", "account.closed", "allowance.added"),
+        is_input=True,
+        has_rejects=True,
+        retention_ms=_FOR_EVER,
+    ),
     Topic("usage", ("usage.recorded",), is_input=True, has_rejects=True),
     Topic("charges", ("charge.posted",), is_input=True, has_rejects=True),
     Topic("answers", ("answer.given", "label.given"), is_input=True, has_rejects=True),

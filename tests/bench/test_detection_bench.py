@@ -1,39 +1,29 @@
-"""The benchmark still runs. What it measures decides no test."""
+"""The benchmark of detection still runs. What it measures decides no test."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, str(ROOT / "bench" / "detection.py"), *arguments]
-    return subprocess.run(call, capture_output=True, text=True, timeout=240, check=False)
+    call = [sys.executable, "-m", "bench.detection", *arguments]
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
-def test_the_water_meter_is_measured() -> None:
-    done = bench("--only", "water")
+def test_costs_and_sizes_are_measured_on_made_up_accounts() -> None:
+    done = bench("--only", "costs", "sizes")
 
     assert done.returncode == 0, done.stderr
-    assert "river.datasets.WaterFlow" in done.stdout
+    rows = dict(re.findall(r"^bench (\w+) (\S+ \w+ floor \S+ (?:ok|short))$", done.stdout, re.MULTILINE))
+    assert {"spike_cost", "charge_cost", "limit_cost", "series_cost"} <= rows.keys()
+    assert {"usage_spike_state", "plan_limit_state", "monitored_series_state"} <= rows.keys()
 
 
 def test_missing_data_is_said() -> None:
-    done = bench("--data", "/nowhere", "--only", "cost")
-
-    assert done.returncode == 2
-    assert "no folder /nowhere" in done.stderr
-
-
-@pytest.mark.skipif(
-    not DATA.is_dir(), reason="the public data lies beside the checkout while developing, and is absent here"
-)
-def test_a_usage_event_is_measured() -> None:
-    done = bench("--data", str(DATA), "--only", "cost")
+    done = bench("--data", "/nowhere", "--only", "spikes", "charges", "limits")
 
     assert done.returncode == 0, done.stderr
-    assert "cost of a usage event" in done.stdout
+    assert done.stdout.count("there is no folder /nowhere; give one with --data") == 3

@@ -163,3 +163,12 @@ def test_a_fact_of_a_wrong_form_is_refused_and_not_repeated(fact: str, limit: An
 def test_a_text_that_would_show_the_whole_account_number_is_refused(limit: Any) -> None:
     with pytest.raises(WordingError, match="would show the whole account number"):
         WORDING.word(limit(meter="acct-000000001234"))
+
+
+def test_staff_read_what_a_series_does(make_alert: Any) -> None:
+    facts = SPIKE | {"account_ending": "-sth", "meter": "errors", "seen": "480", "usual": "12", "unit": "lines"}
+
+    words = WORDING.word(make_alert(kind="monitored_series", facts=facts, **{"class": "staff"}))
+
+    assert words.subject == "errors is not as usual"
+    assert "480 lines of errors. Usual is 12 lines, between 10 and 90." in words.body

@@ -23,8 +23,9 @@ from detectors.bulletin_board import BulletinBoard
 from detectors.catalogue import CatalogueSettings, build_detectors
 from detectors.detector import Announcing, Detector, Finding, Pooling, Timed
 from detectors.engine import Engine, EngineSettings, Origin
-from detectors.events import AccountUpdated, ChargePosted, Cycle, Merchant, UsageRecorded
+from detectors.events import AccountUpdated, AllowanceAdded, ChargePosted, Cycle, Merchant, UsageRecorded
 from detectors.message import Message
+from detectors.monitored_series import MonitoredSeriesSettings, WatchedMeter
 from detectors.plans import Allowance, Meter, Plan
 from detectors.profile import AccountFacts
 from detectors.state import StateError
@@ -35,7 +36,9 @@ START = datetime(2026, 1, 5, tzinfo=UTC)
 PLANS = {
     "basic": Plan(currency="EUR", allowances={"data": Allowance(quantity=Decimal(200), unit="GB", overage=Decimal(8))})
 }
-SETTINGS = EngineSettings(meters={"data": Meter(unit="GB")}, plans=PLANS)
+WATCHING = MonitoredSeriesSettings(meters={"data": WatchedMeter()})
+ALL = CatalogueSettings(monitored_series=WATCHING)
+SETTINGS = EngineSettings(meters={"data": Meter(unit="GB")}, plans=PLANS, detectors=ALL)
 
 
 def usage(
@@ -92,6 +95,7 @@ class Case:
 CASES = [
     Case("usage_spike", usual_usage, lambda account, day: usage(24 * day, "9", account=account)),
     Case("data_quality", usual_usage, lambda account, day: usage(24 * day, "9001", account=account)),
+    Case("monitored_series", usual_usage, lambda account, day: usage(24 * day, "9", account=account)),
     Case("plan_limit", usual_usage, lambda account, day: usage(24 * day, "190", account=account)),
     Case(
         "suspicious_charge",
@@ -103,7 +107,7 @@ by_kind = pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)
 
 
 def detector_of(case: Case) -> Detector:
-    (found,) = (each for each in build_detectors(CatalogueSettings(), PLANS, BulletinBoard()) if each.kind == case.kind)
+    (found,) = (each for each in build_detectors(ALL, PLANS, BulletinBoard()) if each.kind == case.kind)
     return found
 
 
@@ -124,9 +128,7 @@ def alerts_of(case: Case, events: list[Message], engine: Engine | None = None) -
 
 
 def test_every_detector_keeps_the_contract() -> None:
-    assert {each.kind for each in build_detectors(CatalogueSettings(), PLANS, BulletinBoard())} == {
-        case.kind for case in CASES
-    }
+    assert {each.kind for each in build_detectors(ALL, PLANS, BulletinBoard())} == {case.kind for case in CASES}
 
 
 @by_kind
@@ -231,8 +233,13 @@ def test_an_event_that_comes_twice_counts_once(case: Case) -> None:
 # what is saved -----------------------------------------------------------------------------------------------------
 
 QUICK = CatalogueSettings(
-    usage_spike=UsageSpikeSettings(warm_up_hours=3, odd_hours_a_month=100),
-    suspicious_charge=SuspiciousChargeSettings(questions_a_thousand=100),
+    usage_spike=UsageSpikeSettings(warm_up_hours=3, alerts_a_month=100),
+    suspicious_charge=SuspiciousChargeSettings(
+        questions_a_day_per_thousand_accounts=1000, questions_an_account_a_day=9
+    ),
+    monitored_series=MonitoredSeriesSettings(
+        meters={"data": WatchedMeter(decades=0.5), "water": WatchedMeter(direction="up")}, calm_readings=2
+    ),
 )
 LARGE = {"large": Plan(currency="EUR", allowances={"data": Allowance(quantity=Decimal(900), unit="GB")})}
 
@@ -334,7 +341,9 @@ def moved(moves: list[tuple[str, str, float, str]]) -> list[Message]:
             events.append(ChargePosted(**fields, amount=Decimal(quantity) * 20, currency="EUR", merchant=merchant))
         elif what in {"confirmed", "denied"}:
             events.append(AnswerGiven(**fields, alert_id="last", choice="1", means=what, at=at))
-        elif what in {"prepaid", "week", "month"}:
+        elif what == "top-up":
+            events.append(AllowanceAdded(**fields, meter="data", unit="GB", quantity=Decimal(quantity) + 1))
+        elif what in {"prepaid", "week", "month", "rolling"}:
             cycle = {"kind": what, "anchor": at if what == "prepaid" else None}
             events.append(AccountUpdated(**fields, cycle=Cycle.model_validate(cycle)))
         else:
@@ -347,7 +356,7 @@ moves = st.lists(
         st.sampled_from(
             ["usage"] * 6
             + ["counter", "correction", *["charge"] * 5, "confirmed", "denied"]
-            + ["prepaid", "week", "month", "basic", "large"]
+            + ["prepaid", "week", "month", "rolling", "top-up", "basic", "large"]
         ),
         st.sampled_from(["a1", "a1", "a2"]),
         st.sampled_from([0.0, 0.25, 1.0, 1.0, 1.0, 5.0, 24.0, 200.0, -3.0]),

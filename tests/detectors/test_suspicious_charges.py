@@ -132,7 +132,12 @@ def test_a_no_is_announced_once_to_every_partition(known: Any) -> None:
     (bulletin,) = known.engine.take_announcements()
 
     assert bulletin == MerchantDenied(
-        id=f"{alert.alert_id}:denied", source="/foretell/streams", time=at, merchant="massage-chairs"
+        id=f"{alert.alert_id}:denied",
+        source="/foretell/streams",
+        time=at,
+        merchant="massage-chairs",
+        charged_at=LATER,
+        blames_card=True,
     )
 
 

@@ -72,7 +72,7 @@ class Field:
             "stream": {"checkpoint_seconds": 0.4, "session_timeout_seconds": 6, **stream},
             "meters": {"data": {"unit": "GB"}},
             "plans": {"small": _allowance(8), "middle": _allowance(20), "large": _allowance(60)},
-            "detectors": {"usage_spike": {"warm_up_hours": 2, "odd_hours_a_month": 20}},
+            "detectors": {"usage_spike": {"warm_up_hours": 2, "alerts_a_month": 5}},
         }
         self.config: Config = self.configure()
 

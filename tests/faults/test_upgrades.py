@@ -17,7 +17,7 @@ from .sabotage import NEWER_FORMAT
 from .traffic import Traffic
 from .worker_process import WorkerProcess
 
-OTHERWISE_TUNED = {"warm_up_hours": 5, "odd_hours_a_month": 5}
+OTHERWISE_TUNED = {"warm_up_hours": 5, "alerts_a_month": 2}
 UNREADABLE = 79
 
 
@@ -27,7 +27,7 @@ def after(inputs: Records, earlier: Records) -> Records:
 
 
 def test_changed_and_disabled_and_new_detectors_go_on_from_old_checkpoints(field: Field) -> None:
-    as_it_was: dict[str, Any] = {"usage_spike": {"warm_up_hours": 2, "odd_hours_a_month": 20}}
+    as_it_was: dict[str, Any] = {"usage_spike": {"warm_up_hours": 2, "alerts_a_month": 5}}
     steps: tuple[dict[str, Any], ...] = (
         as_it_was,
         {"usage_spike": OTHERWISE_TUNED, "suspicious_charge": {"enabled": False}},

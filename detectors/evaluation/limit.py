@@ -1,0 +1,99 @@
+"""The plan-limit forecast as an outside scorer asks for it: day by day, in plain mappings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from detectors.cycle_forecast import CycleForecast, ForecastPool, Outlook
+
+_DAY_SECONDS = 86_400.0
+_SETTLED_WITHIN = 1e-3  # of a day: a day that ends at 23:59:59 is over
+
+
+class _Account:
+    """One account's forecast and the cycle it is about."""
+
+    __slots__ = ("at", "cycle_end", "forecast", "is_kept", "outlook", "used")
+
+    def __init__(self, pool: ForecastPool) -> None:
+        self.forecast = CycleForecast(pool)
+        self.used = 0.0
+        self.cycle_end = 0.0
+        self.at: float | None = None
+        self.outlook: Outlook | None = None
+        self.is_kept = True
+
+
+class LimitAdapter:
+    """P(usage exceeds the allowance before the cycle ends), by the production detector's own forecast and pools.
+
+    `learn` takes a day's usage with the start of that day, `score` asks at a day's end, before or after that day is learned;
+    times are seconds since 1970, whole days in one calendar. What is not finite is ignored and counted.
+
+    Attributes:
+        pool: what is learned over all accounts.
+        irregularities: what was ignored, by what: `not_finite`.
+
+    >>> adapter = LimitAdapter()
+    >>> for day in range(20):
+    ...     adapter.learn({"account": "a1", "t": 86400.0 * day, "value": 1.0})
+    >>> cycle = {"account": "a1", "t": 86400.0 * 20, "cycle_start": 86400.0 * 10, "cycle_end": 86400.0 * 40}
+    >>> adapter.score(cycle | {"used": 10.0, "allowance": 60.0}) < 0.05
+    True
+    >>> adapter.score(cycle | {"used": 10.0, "allowance": 20.0}) > 0.9
+    True
+    """
+
+    def __init__(self) -> None:
+        self.pool = ForecastPool()
+        self.irregularities: Counter[str] = Counter()
+        self._accounts: dict[Any, _Account] = {}
+
+    def score(self, event: Mapping[str, Any]) -> float:
+        """Return the probability; 0 or 1 once the cycle is over."""
+        used, allowance, now, end = event["used"], event["allowance"], event["t"], event["cycle_end"]
+        account = self._accounts.get(event["account"])
+        if not (isfinite(used) and isfinite(allowance) and isfinite(end - now)):
+            self.irregularities["not_finite"] += 1
+            return 0.0
+        days_left = (end - now) / _DAY_SECONDS
+        if account is None or days_left <= _SETTLED_WITHIN:
+            return float(used > allowance)
+        outlook = account.outlook
+        if outlook is None or account.at != now or account.cycle_end != end:
+            if account.cycle_end != end:
+                self._settle(account, now)
+            outlook = account.forecast.outlook(account.used, days_left, int(now // _DAY_SECONDS))
+            account.at, account.cycle_end, account.outlook, account.is_kept = now, end, outlook, False
+        return outlook.chance_above(allowance - used + account.used)
+
+    def learn(self, event: Mapping[str, Any]) -> None:
+        """Take in a day's usage."""
+        value, at = event["value"], event["t"]
+        if not (isfinite(value) and isfinite(at)):
+            self.irregularities["not_finite"] += 1
+            return
+        account = self._accounts.get(event["account"])
+        if account is None:
+            account = self._accounts[event["account"]] = _Account(self.pool)
+        if account.cycle_end and at >= account.cycle_end:
+            self._settle(account, at)
+        elif not account.is_kept and account.outlook is not None:
+            outlook = account.outlook
+            if account.at is not None and at < account.at:  # asked at the end of a day that is learned only now
+                outlook = outlook._replace(end=outlook.end + value)
+            account.forecast.keep(outlook, None)
+            account.is_kept = True
+        account.used += value
+        account.forecast.learn_day(value, int(at // _DAY_SECONDS))
+
+    def _settle(self, account: _Account, now: float) -> None:
+        """Compare the ended cycle with its forecasts; those of a cycle that was moved are dropped."""
+        if now >= account.cycle_end:
+            account.forecast.settle(account.used, None)
+        else:
+            account.forecast.forget()
+        account.used, account.cycle_end, account.is_kept, account.outlook = 0.0, 0.0, True, None
