@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from detectors.alerts import Alert
 from detectors.cycle_forecast import CycleForecast, ForecastPool
@@ -128,7 +129,7 @@ def test_a_very_regular_account_is_forecast_narrowly() -> None:
     assert narrow.deviation / narrow.end < wide.deviation / wide.end
     for forecast, outlook in ((regular, narrow), (unsteady, wide)):
         for days in (7.0, 5.0, 3.0):
-            forecast.keep(outlook._replace(days=days), None)
+            forecast.keep(replace(outlook, days=days), None)
         forecast.settle(outlook.end + (0.0 if forecast is regular else 2 * outlook.deviation), None)
 
     assert regular.outlook(0.0, 20.0, 360).deviation < narrow.deviation
