@@ -26,6 +26,7 @@ from .plan_limit_cycle import (
     turn,
 )
 from .plan_limit_ledger import ALL, After, Ledger, used_by
+from .plan_limit_marks import Marks
 from .plan_limit_memory import KIND, VERSION, Memory, Metered, restore_memory, save_memory
 from .plan_limit_pools import Calibration, Pools, restore_pools, save_pools
 from .plan_limit_words import FORECAST, View, cycle_over
@@ -85,7 +86,9 @@ class PlanLimit:
     def __init__(self, settings: PlanLimitSettings, plans: Mapping[Name, Plan]) -> None:
         self.irregularities: Counter[str] = Counter()
         self._thresholds = sorted(set(settings.thresholds))
-        self._shared: dict[Decimal | None, Decimal] = {threshold: threshold for threshold in (ALL, *self._thresholds)}
+        rooms = (each.included for plan in plans.values() for each in (*plan.allowances.values(), *plan.bundles.values()))
+        self._shared: dict[Decimal | None, Decimal] = {each: each for each in (*rooms, ALL, *self._thresholds)}
+        self._marks = Marks(plans, self._thresholds)
         self._forecast_chance = settings.forecast_chance
         self._forecast_after_days = settings.forecast_after_days
         self._ledger = Ledger(plans, self._thresholds, self.irregularities)
@@ -97,10 +100,10 @@ class PlanLimit:
 
     def settle(self, now: datetime, facts: AccountFacts, memory: Memory) -> None:
         """Close the local days and the billing cycles that had ended before `now`."""
-        memory.supposed = None
         since, until = memory.calm_from, memory.calm_until
         if facts is memory.facts and since is not None and until is not None and since <= now < until:
             return
+        memory.supposed = None
         if not memory.meters:
             return
         plan = self._ledger.plan_of(facts)
@@ -147,14 +150,12 @@ class PlanLimit:
         for metered in memory.meters:
             for ended in metered.ended:
                 findings += cycle_over(metered, ended, facts)
+        if type(event) is UsageRecorded:
+            memory.supposed = self._marks.quiet(event, facts, memory)
+            if memory.supposed is not None:
+                return findings
         plan = self._ledger.plan_of(facts)
         if plan is None:
-            return findings
-        ordinary = self._ledger.ordinary(event, memory, plan)
-        if ordinary is not None:
-            memory.supposed = event, ordinary
-            if ordinary.limit is not None and self._may_ring(ordinary):
-                findings += self._findings(ordinary, ordinary.limit, plan, facts, event)
             return findings
         for after in self._ledger.after(event, facts, memory, plan, None):
             if after.limit is not None:
@@ -163,16 +164,11 @@ class PlanLimit:
 
     def learn(self, event: Message, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
         """Add `event` to its cycle and day, and note what was told."""
-        plan = self._ledger.plan_of(facts)
-        supposed, memory.supposed = memory.supposed, None
-        if supposed is not None and supposed[0] is event and type(event) is UsageRecorded:
-            after: After = supposed[1]
-            self._ledger.count_oddities(after, plan)
-            self._take_usage(event, after, after.total - after.metered.total, facts, memory)
-            if event.cumulative:
-                after.metered.counter = after.metered.counter.after(event)
+        quiet, memory.supposed = memory.supposed, None
+        if quiet is not None and event is quiet.event:
+            quiet.take(memory.day)
         else:
-            self._learn_at_length(event, facts, memory, plan)
+            self._learn_at_length(event, facts, memory, self._ledger.plan_of(facts))
         if raised:
             self._note_told(facts, memory, raised)
 
@@ -246,11 +242,6 @@ class PlanLimit:
         outlook = view.outlook if is_forecast_due else None
         if outlook is not None and outlook.chance_above(float(after.room)) >= self._forecast_chance:
             yield view.forecast(outlook, self._forecast_chance)
-
-    def _may_ring(self, after: After) -> bool:
-        """Return whether there may be anything to say; most readings cross nothing, in no alarm, on a day already forecast."""
-        metered = after.metered
-        return after.top is not after.told or after.top is not metered.in_alarm or metered.forecast_on < metered.day
 
     def _is_forecast_due(self, after: After) -> bool:
         metered = after.metered
