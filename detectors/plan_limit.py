@@ -166,7 +166,12 @@ class PlanLimit:
         """Add `event` to its cycle and day, and note what was told."""
         quiet, memory.supposed = memory.supposed, None
         if quiet is not None and event is quiet.event:
-            quiet.take(memory.day)
+            metered = quiet.metered
+            metered.total = quiet.total
+            if memory.day == metered.day:
+                metered.today += float(quiet.used)
+            if event.cumulative:
+                metered.counter = metered.counter.after(event)
         else:
             self._learn_at_length(event, facts, memory, self._ledger.plan_of(facts))
         if raised:

@@ -37,15 +37,6 @@ class Quiet(msgspec.Struct, frozen=True, gc=False):
     used: Decimal
     total: Decimal
 
-    def take(self, day: int) -> None:
-        """Add the reading, of the local day `day`, to its meter."""
-        metered, event = self.metered, self.event
-        metered.total = self.total
-        if day == metered.day:
-            metered.today += float(self.used)
-        if event.cumulative:
-            metered.counter = metered.counter.after(event)
-
 
 class Marks:
     """The marks of the plans in which a meter's usage counts for that meter alone.
@@ -76,19 +67,25 @@ class Marks:
         That is one within a cycle that ends, on the plan's own terms, no threshold further or back, on a day that was
         forecast already.
         """
-        marks, metered = self._by_plan.get(facts.plan), memory.of(event.meter)
-        if marks is None or metered is None:
+        plan, meter, unit = facts.plan, event.meter, event.unit
+        marks = self._by_plan.get(plan)
+        if marks is None:
             return None
-        mark, period = marks.get(event.meter), metered.period
+        for metered in memory.meters:
+            if metered.meter == meter:
+                break
+        else:
+            return None
+        mark, period = marks.get(meter), metered.period
         if (
             mark is None
-            or metered.terms is not PLAIN
-            or metered.room != mark.room
-            or metered.plan != facts.plan
-            or event.unit != metered.unit
-            or event.unit != mark.unit
-            or period.end is None
             or metered.forecast_on < metered.day
+            or metered.terms is not PLAIN
+            or metered.plan != plan
+            or metered.unit != unit
+            or mark.unit != unit
+            or period.end is None
+            or metered.room != mark.room
             or event.time < period.start
         ):
             return None
