@@ -148,8 +148,7 @@ class CycleForecast(msgspec.Struct, gc=False):
             learn(z, days)
             if settled < _MOST_SETTLED:
                 settled += 1.0
-            z = z if z > 0.0 else -z
-            error += ((z if z < _LARGEST_ERROR else _LARGEST_ERROR) * 1.25 * width - error) / settled
+            error += (min(abs(z), _LARGEST_ERROR) * 1.25 * width - error) / settled
             if chance != _NO_CHANCE and allowance is not None:
                 pool.reliability.learn_one(chance / _SHARES, total > allowance)
         self.settling = _WIDTH.pack(error, settled)

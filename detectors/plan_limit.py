@@ -13,7 +13,7 @@ import msgspec
 from pydantic import Field
 
 from .alerts import Alert, AlertClass, derive_alert_id
-from .detector import DetectorSettings, Finding
+from .detector import DetectorSettings, Finding, Settled
 from .events import AccountUpdated, AllowanceAdded, UsageRecorded
 from .message import Message, Name
 from .plan_limit_cycle import (
@@ -86,7 +86,9 @@ class PlanLimit:
     def __init__(self, settings: PlanLimitSettings, plans: Mapping[Name, Plan]) -> None:
         self.irregularities: Counter[str] = Counter()
         self._thresholds = sorted(set(settings.thresholds))
-        rooms = (each.included for plan in plans.values() for each in (*plan.allowances.values(), *plan.bundles.values()))
+        rooms = (
+            each.included for plan in plans.values() for each in (*plan.allowances.values(), *plan.bundles.values())
+        )
         self._shared: dict[Decimal | None, Decimal] = {each: each for each in (*rooms, ALL, *self._thresholds)}
         self._marks = Marks(plans, self._thresholds)
         self._forecast_chance = settings.forecast_chance
@@ -215,6 +217,10 @@ class PlanLimit:
     def calibration(self) -> Calibration:
         """Return how the probabilities that were given compare with what happened, over all meters."""
         return self._pools.calibration()
+
+    def take_settled(self) -> Mapping[int, Settled]:
+        """Return the forecasts that were settled since this was last asked, by tenth of the probability they gave."""
+        return self._pools.take_settled()
 
     # what is said, and what was ------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class DailyCohort(base.Estimator):
                 self.move += self.move_fading * (self.sum / self.count - self.move)
             self.day = day
             self.sum, self.count = 0.0, 0
-        self.sum += -_MOST if deviation < -_MOST else _MOST if deviation > _MOST else deviation
+        self.sum += deviation if -_MOST < deviation < _MOST else _MOST if deviation > 0.0 else -_MOST
         self.count += 1
 
     def learn_week(self, weekday: int, factor: float, error: float) -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from detectors.alerts import Alert
 from detectors.cycle_forecast import CycleForecast, ForecastPool
+from detectors.detector import Settled
 from detectors.evaluation.limit import LimitAdapter
 from detectors.plan_limit import PlanLimit, PlanLimitSettings
 from detectors.plan_limit_pools import MOST_POOLS, Pools
@@ -241,6 +242,26 @@ def test_how_good_chances_were_is_kept_track_of(customer: Any) -> None:
     other = PlanLimit(PlanLimitSettings(), {"basic": Plan.model_validate(PLANS["basic"])})
     other.restore_pools(detector.save_pools(), PlanLimit.version)
     assert other.calibration() == calibration
+
+
+def test_what_is_settled_is_said_once_and_what_is_restored_not_again(customer: Any) -> None:
+    random = Random(4)
+    said: list[Settled] = []
+    for day in range(200):
+        use(customer, f"{random.uniform(0.1, 0.55):.3f}", FIRST + timedelta(days=day))
+        taken = customer.engine.take_settled()
+        assert {kind for kind, _ in taken} <= {"plan_limit"}
+        assert day % 30 > 25 or day % 30 < 5 or not taken  # a month's end settles it
+        said += taken.values()
+        assert customer.engine.take_settled() == {}
+    calibration = detector_of(customer).calibration()
+    other = PlanLimit(PlanLimitSettings(), {"basic": Plan.model_validate(PLANS["basic"])})
+    other.restore_pools(detector_of(customer).save_pools(), PlanLimit.version)
+
+    assert sum(each.number for each in said) == calibration.settled > 60
+    assert sum(each.squares for each in said) == pytest.approx(calibration.brier * calibration.settled)
+    assert all(0 <= each.happened <= each.number and 0.0 <= each.promised <= each.number for each in said)
+    assert other.take_settled() == {}
 
 
 def test_a_meter_is_saved_in_410_bytes_when_a_cycle_ends(customer: Any) -> None:
