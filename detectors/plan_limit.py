@@ -27,7 +27,7 @@ from .plan_limit_cycle import (
 )
 from .plan_limit_ledger import ALL, After, Ledger, used_by
 from .plan_limit_marks import Marks
-from .plan_limit_memory import KIND, VERSION, Memory, Metered, restore_memory, save_memory
+from .plan_limit_memory import KIND, VERSION, Memory, Metered, restore_memory, save_memory, shared_raised
 from .plan_limit_pools import Calibration, Pools, restore_pools, save_pools
 from .plan_limit_words import FORECAST, View, cycle_over
 from .plans import Allowance, Plan
@@ -314,4 +314,4 @@ class PlanLimit:
             if told_of is not None and alert.state == "triggered":
                 threshold = intern(str(alert.facts["threshold"]))
                 told_of.is_forecast_told |= threshold == FORECAST
-                told_of.raised = (*told_of.raised, threshold)
+                told_of.raised = shared_raised((*told_of.raised, threshold))

@@ -239,7 +239,7 @@ def _restored(
         None if metered.room is None else shared.get(metered.room, metered.room),
         None if metered.plan is None else intern(metered.plan),
         PLAIN if metered.terms is None else metered.terms,
-        tuple(map(intern, metered.raised)),
+        shared_raised(metered.raised),
         metered.moved,
         metered.window,
         metered.is_forecast_told,
@@ -271,6 +271,12 @@ def _migrated(metered: _FirstMetered, pool_of: Callable[[str], ForecastPool]) ->
         counter=NO_COUNTER if metered.counter is None else metered.counter,
         ended=metered.ended,
     )
+
+
+@lru_cache(maxsize=1_000)
+def shared_raised(raised: tuple[str, ...]) -> tuple[str, ...]:
+    """Return these thresholds; accounts that were told of the same share them."""
+    return tuple(map(intern, raised))
 
 
 @lru_cache(maxsize=1_000)
