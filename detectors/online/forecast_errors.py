@@ -77,22 +77,30 @@ class ForecastErrors(base.Estimator):
     def chance_above(self, z: float, days: float) -> float:
         """Return the probability of an error above `z` deviations."""
         group = _GROUP_OF[int(days + 0.5)] if days < _LAST + 0.5 else GROUPS - 1
-        size, prior = self._sizes[group], self.pseudo_counts
-        at = (z + _FURTHEST) * _PER_DEVIATION
-        if at <= 0.0:
-            seen = size
-        else:
+        if -_FURTHEST < z < _FURTHEST:
             table = self._tables[group]
             if table is None:
-                # how many errors lie in each bin or beyond it; the last is first
-                table = self._tables[group] = list(accumulate(reversed(self._counts[group])))
-            if at < _BINS - 1:
-                number = int(at)
-                seen = table[-1 - number]
-                seen += (table[-2 - number] - seen) * (at - number)
-            else:
-                seen = table[0] * (_FURTHEST / z) ** 3  # how far beyond was not counted: a tail as heavy as most
+                table = self._tables[group] = self._table(group)
+            at = (z + _FURTHEST) * _PER_DEVIATION
+            number = int(at)
+            chance = table[number]
+            return chance + (table[number + 1] - chance) * (at - number)
+        size, prior, seen = self._sizes[group], self.pseudo_counts, 0.0
+        if z <= -_FURTHEST:
+            seen = size
+        elif z >= _FURTHEST:
+            seen = (
+                self._counts[group][-1] * (_FURTHEST / z) ** 3
+            )  # how far beyond was not counted: a tail as heavy as most
         return (seen + _student_above(z) * prior) / (size + prior)
+
+    def _table(self, group: int) -> list[float]:
+        """Return the probability of an error beyond where each bin begins."""
+        size, prior = self._sizes[group], self.pseudo_counts
+        seen = accumulate(reversed(self._counts[group]))
+        table = [(more + prior * supposed) / (size + prior) for more, supposed in zip(seen, _STUDENT, strict=True)]
+        table.reverse()
+        return table
 
     def expected_excess(self, z: float, days: float) -> float:
         """Return the mean of max(0, error - z), in deviations: of what is left, how much will be missing."""
@@ -143,3 +151,7 @@ def _student_above(z: float) -> float:
         return float(z < 0)
     q = 1.0 + z * z / 4.0
     return max(0.0, min(1.0, 0.5 - 0.375 * z / sqrt(q) * (1.0 - z * z / q / 12.0)))
+
+
+_STUDENT = tuple(_student_above((number - _HALF) / _PER_DEVIATION) for number in range(_BINS - 1, -1, -1))
+"""The same where each bin begins, the last bin first."""

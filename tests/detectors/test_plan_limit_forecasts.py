@@ -185,6 +185,30 @@ def test_an_account_that_is_not_known_and_a_cycle_that_is_over_are_what_they_are
     assert adapter.score(cycle | {"t": DAY * 30, "used": 10.0}) == 0.0
 
 
+def test_an_allowance_that_is_passed_is_certain_however_little_is_expected() -> None:
+    adapter = LimitAdapter()
+    for day in range(40):
+        adapter.learn({"account": "a", "t": DAY * day, "value": 0.001})
+    cycle = {"account": "a", "t": DAY * 40, "allowance": 10.0, "cycle_end": DAY * 60}
+
+    assert adapter.score(cycle | {"used": math.nextafter(10.0, 11.0)}) == 1.0
+    assert adapter.score(cycle | {"used": 10.0}) <= 1.0
+    assert adapter.score(cycle | {"used": 5.0}) < 0.05
+
+
+@pytest.mark.parametrize("odd", [1e300, -1e300, 1e-300], ids=repr)
+def test_absurd_usage_is_no_error_and_spoils_no_pool(odd: float) -> None:
+    adapter = LimitAdapter()
+    for day in range(90):
+        adapter.learn({"account": "a", "t": DAY * day, "value": odd if day == 50 else 1.0})
+        cycle_end = DAY * 30 * (day // 30 + 1)
+        asked = {"account": "a", "t": DAY * (day + 1), "used": 1.0, "allowance": 31.0, "cycle_end": cycle_end}
+        assert 0.0 <= adapter.score(asked) <= 1.0
+
+    assert all(math.isfinite(number) for counts in adapter.pool.errors.save() for number in counts)
+    assert all(map(math.isfinite, adapter.pool.cohort.save()[1]))
+
+
 # through the engine ---------------------------------------------------------------------------------------------------
 
 
