@@ -5,15 +5,15 @@ Plain numbers only: the plan-limit detector and the evaluation adapter both stan
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field
-from sys import byteorder
-from typing import NamedTuple
+from struct import Struct
+
+import msgspec
 
 from .online.daily_cohort import WEEK, DailyCohort
 from .online.forecast_errors import ForecastErrors
 from .online.reliability import Reliability
-from .online.usage_forecaster import NUMBERS, UsageForecaster
+from .online.usage_forecaster import NUMBERS_SIZE, after_day, beginning, of_level, remaining_after
 
 _KEPT_DAYS = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 16, 19, 22, 25, 28, 30, 45, 60, 90, 135, 180, 240, 300, 360))
 _MOST_PENDING = 24
@@ -23,9 +23,14 @@ _MOST_SETTLED = 200.0  # the own width follows the last year or so: a month sett
 _LARGEST_ERROR = 4.0
 _SHARES = 250  # a pending probability takes a byte
 _NO_CHANCE = 255
-_PENDING = 3
-_OWN_NUMBERS = 2
-_ERROR, _SETTLED = range(_OWN_NUMBERS)
+_WIDTH = Struct("<2f")  # the mean error of what was settled, and of how many
+_width_of = _WIDTH.unpack_from
+_NO_WIDTH = _WIDTH.pack(0.0, 0.0)
+_PENDING = Struct("<BB2f")  # how many days before the end, the probability given, the total expected, its deviation
+_FULL = _WIDTH.size + _MOST_PENDING * _PENDING.size
+_FURTHEST_KEPT = 255  # of days before the end; errors of all that are beyond 22 are counted together
+_LARGEST = 1e37  # single precision
+_SMALLEST = 1e-37
 _FURTHEST_DAYS = 400
 
 
@@ -44,7 +49,7 @@ class ForecastPool:
     reliability: Reliability = field(default_factory=Reliability)
 
 
-class Outlook(NamedTuple):
+class Outlook(msgspec.Struct, frozen=True, gc=False):
     """A forecast of what will have been used when the cycle ends.
 
     Attributes:
@@ -72,15 +77,18 @@ class Outlook(NamedTuple):
         return self.deviation * self.errors.expected_excess((allowance - self.end) / self.deviation, self.days)
 
 
-class CycleForecast:
+class CycleForecast(msgspec.Struct, gc=False):
     """Forecasts of a cycle's total, made once a day and settled when the cycle ends.
 
     A forecast is kept until then only at some distances from the end (1 to 7, 9, 11 ... days): neighbours say the same.
     The width of the pooled errors is stretched by the account's own past errors, so that a very regular account is
-    forecast narrowly.
+    forecast narrowly. All that is kept is packed, in memory as where it is saved.
 
-    Args:
+    Attributes:
         pool: what is shared; it learns from this account too.
+        days: how many were learned.
+        numbers: of the account's usage, see `UsageForecaster`.
+        settling: the account's own width, then what waits for the cycle's end.
 
     >>> forecast = CycleForecast(ForecastPool())
     >>> for day in range(28):
@@ -90,65 +98,70 @@ class CycleForecast:
     (17.0, True)
     """
 
-    __slots__ = ("_chances", "_numbers", "_pending", "_pool", "forecaster")
+    pool: ForecastPool
+    days: int = 0
+    numbers: bytes = b""
+    settling: bytes = _NO_WIDTH
 
-    def __init__(self, pool: ForecastPool) -> None:
-        self._pool = pool
-        self.forecaster = UsageForecaster(pool.cohort)
-        self._numbers = array("f", [0.0] * _OWN_NUMBERS)
-        self._pending = array("f")
-        self._chances = bytearray()
-
-    @property
-    def days(self) -> int:
-        """How many days were learned."""
-        return self.forecaster.days
+    def __post_init__(self) -> None:
+        if not self.numbers:
+            self.numbers = beginning(self.pool.cohort)
 
     @property
     def pending(self) -> int:
         """How many forecasts wait for their cycle's end."""
-        return len(self._chances)
+        return (len(self.settling) - _WIDTH.size) // _PENDING.size
 
     def learn_day(self, usage: float, day: int) -> None:
         """Take in the usage of a day, whose number counts from 1970-01-01."""
-        self.forecaster.learn_day(usage, day % WEEK, day)
+        numbers = after_day(self.numbers, self.days, usage, day % WEEK, day, self.pool.cohort)
+        if numbers is not None:
+            self.numbers = numbers
+            self.days += 1
 
     def outlook(self, used: float, days_left: float, day: int) -> Outlook:
         """Forecast the total from what is `used`, with `days_left` until the end, of which the first is `day`."""
-        mean, deviation = self.forecaster.remaining(days_left, day % WEEK)
-        return Outlook(used + mean, deviation * self._width, days_left, self._pool.errors)
+        pool = self.pool
+        mean, deviation = remaining_after(self.numbers, self.days, days_left, day % WEEK, pool.cohort)
+        error, settled = _width_of(self.settling)
+        return Outlook(used + mean, deviation * _width(error, settled), days_left, pool.errors)
 
     def keep(self, outlook: Outlook, allowance: float | None) -> None:
         """Keep a forecast for settling, with the chance that it gave `allowance`, if there is one."""
-        if outlook.deviation <= 0.0 or round(outlook.days) not in _KEPT_DAYS or len(self._chances) >= _MOST_PENDING:
+        days = int(outlook.days + 0.5)
+        if days not in _KEPT_DAYS or len(self.settling) >= _FULL:
             return
-        self._pending.extend((outlook.days, outlook.end, outlook.deviation))
-        if self._pending[-1] <= 0.0:  # too small for single precision
-            del self._pending[-_PENDING:]
+        if not (_SMALLEST < outlook.deviation < _LARGEST and -_LARGEST < outlook.end < _LARGEST):
             return
-        self._chances.append(_NO_CHANCE if allowance is None else round(_SHARES * outlook.chance_above(allowance)))
+        chance = _NO_CHANCE if allowance is None else round(_SHARES * outlook.chance_above(allowance))
+        self.settling += _PENDING.pack(min(days, _FURTHEST_KEPT), chance, outlook.end, outlook.deviation)
 
     def settle(self, total: float, allowance: float | None) -> None:
         """Compare what was forecast with the `total` of the cycle that ended, before the next one's first day is learned."""
-        pool, pending, width = self._pool, self._pending, self._width
-        for number, chance in enumerate(self._chances):
-            days, end, deviation = pending[_PENDING * number : _PENDING * (number + 1)]
+        settling, pool = self.settling, self.pool
+        if len(settling) == _WIDTH.size:
+            return
+        error, settled = _width_of(settling)
+        width, learn = _width(error, settled), pool.errors.learn_one
+        for days, chance, end, deviation in _PENDING.iter_unpack(settling[_WIDTH.size :]):
             z = (total - end) / deviation
-            pool.errors.learn_one(z, days)
-            self._learn_width(min(abs(z), _LARGEST_ERROR) * 1.25 * width)
+            learn(z, days)
+            if settled < _MOST_SETTLED:
+                settled += 1.0
+            error += (min(abs(z), _LARGEST_ERROR) * 1.25 * width - error) / settled
             if chance != _NO_CHANCE and allowance is not None:
                 pool.reliability.learn_one(chance / _SHARES, total > allowance)
-        self.forget()
+        self.settling = _WIDTH.pack(error, settled)
 
     def forget(self) -> None:
         """Drop what was forecast: the cycle it was about is no more."""
-        if self._chances:
-            self._pending = array("f")
-            self._chances = bytearray()
+        self.settling = self.settling[: _WIDTH.size]
 
     def forget_chances(self) -> None:
         """Drop the probabilities that were given: the allowance they were about is another now."""
-        self._chances = bytearray([_NO_CHANCE] * len(self._chances))
+        settling = bytearray(self.settling)
+        settling[_WIDTH.size + 1 :: _PENDING.size] = bytes([_NO_CHANCE]) * self.pending
+        self.settling = bytes(settling)
 
     def reached_in(self, amount: float, day: int) -> tuple[float, float | None, float | None] | None:
         """Return in how many days `amount` will be used: expected, at the earliest and at the latest, nine times in ten.
@@ -165,7 +178,7 @@ class CycleForecast:
 
     def _reached(self, amount: float, day: int, factor: float) -> float | None:
         """Return in how many days `amount` is used at `factor` times the pace that is expected."""
-        week = self.forecaster.forecast(WEEK, [{"weekday": (day + ahead) % WEEK} for ahead in range(WEEK)])
+        week = [self.outlook(0.0, 1.0, day + ahead).end for ahead in range(WEEK)]
         in_a_week = factor * sum(week)
         if amount <= 0.0:
             return 0.0
@@ -178,19 +191,9 @@ class CycleForecast:
             rest -= factor * usage
         return weeks * WEEK + WEEK
 
-    @property
-    def _width(self) -> float:
-        error, settled = self._numbers
-        return (_WIDTH_COUNTS_FOR * _USUAL_WIDTH + settled * error) / (_WIDTH_COUNTS_FOR + settled)
-
-    def _learn_width(self, error: float) -> None:
-        numbers = self._numbers
-        numbers[_SETTLED] = settled = min(numbers[_SETTLED] + 1.0, _MOST_SETTLED)
-        numbers[_ERROR] += (error - numbers[_ERROR]) / settled
-
     def save(self) -> tuple[int, bytes, bytes]:
-        """Return what was learned: days, all numbers in single precision, and the pending probabilities."""
-        return self.days, _bytes(self.forecaster.numbers + self._numbers + self._pending), bytes(self._chances)
+        """Return what was learned: days, the numbers, and what waits."""
+        return self.days, self.numbers, self.settling
 
     @classmethod
     def restored(cls, saved: tuple[int, bytes, bytes], pool: ForecastPool) -> CycleForecast:
@@ -199,38 +202,23 @@ class CycleForecast:
         Raises:
             ValueError: these are not one's numbers.
         """
-        days, numbers, chances = saved
-        if len(numbers) != 4 * (NUMBERS + _OWN_NUMBERS + _PENDING * len(chances)) or len(chances) > _MOST_PENDING:
-            raise ValueError(f"{len(numbers)} bytes of a forecast with {len(chances)} pending")
-        found = _array(numbers)
-        pending = found[NUMBERS + _OWN_NUMBERS :]
-        if not all(deviation > 0.0 for deviation in pending[_PENDING - 1 :: _PENDING]):
+        days, numbers, settling = saved
+        count, odd = divmod(len(settling) - _WIDTH.size, _PENDING.size)
+        if days < 0 or len(numbers) != NUMBERS_SIZE or odd or not 0 <= count <= _MOST_PENDING:
+            raise ValueError(f"{days} days, {len(numbers)} and {len(settling)} bytes of a forecast")
+        if count and not all(deviation > 0.0 for *_, deviation in _PENDING.iter_unpack(settling[_WIDTH.size :])):
             raise ValueError("a pending forecast without a deviation")
-        forecast = cls(pool)
-        forecast.forecaster.restore(days, found[:NUMBERS])
-        forecast._numbers = found[NUMBERS : NUMBERS + _OWN_NUMBERS]
-        forecast._pending, forecast._chances = pending, bytearray(chances)
-        return forecast
+        return cls(pool, days, numbers, settling)
 
     @classmethod
     def of_level(cls, days: int, mean: float, square: float, pool: ForecastPool) -> CycleForecast:
         """Return what an earlier version's fading mean and mean square of a day's usage know."""
-        forecast = cls(pool)
-        if days > 0 and mean > 0.0:
-            scatter = min(max(square / mean**2 - 1.0, 0.0), 4.0) ** 0.5
-            forecast.forecaster.restore(days, array("f", [mean, mean, mean, scatter, *pool.cohort.week]))
-        return forecast
+        if days <= 0 or not 0.0 < mean < _LARGEST:
+            return cls(pool)
+        scatter = min(max(square / mean**2 - 1.0, 0.0), 4.0) ** 0.5
+        return cls(pool, days, of_level(mean, scatter, pool.cohort))
 
 
-def _bytes(numbers: array[float]) -> bytes:
-    """Return the numbers, the lowest byte first."""
-    if byteorder == "big":
-        numbers.byteswap()
-    return numbers.tobytes()
-
-
-def _array(saved: bytes) -> array[float]:
-    numbers = array("f", saved)
-    if byteorder == "big":
-        numbers.byteswap()
-    return numbers
+def _width(error: float, settled: float) -> float:
+    """Return by how much an account's forecasts are to be stretched, whose errors were so large."""
+    return (_WIDTH_COUNTS_FOR * _USUAL_WIDTH + settled * error) / (_WIDTH_COUNTS_FOR + settled)

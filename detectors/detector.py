@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -106,6 +106,39 @@ class Counting(Protocol):
     """
 
     irregularities: Counter[str]
+
+
+class Settled(NamedTuple):
+    """Probabilities of about one size whose outcome is known by now.
+
+    Attributes:
+        number: of them.
+        promised: their sum: so often it should have happened.
+        happened: how often it did.
+        squares: the sum of squared differences between probability and outcome.
+    """
+
+    number: int = 0
+    promised: float = 0.0
+    happened: int = 0
+    squares: float = 0.0
+
+    def plus(self, other: Settled) -> Settled:
+        """Return both together."""
+        return Settled(
+            self.number + other.number,
+            self.promised + other.promised,
+            self.happened + other.happened,
+            self.squares + other.squares,
+        )
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """A detector that gives probabilities, learns how things came, and says how well the two agree."""
+
+    def take_settled(self) -> Mapping[int, Settled]:
+        """Return what was settled since this was last asked, by tenth of probability, 0 to 9; what is restored never."""
 
 
 @runtime_checkable

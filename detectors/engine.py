@@ -17,7 +17,7 @@ from .bulletin_board import BulletinBoard
 from .bulletins import Bulletin
 from .catalogue import CatalogueSettings, build_detectors
 from .codec import EVENT_TYPES, Rejected, refuse_future
-from .detector import Announcing, Counting, Detector, Finding, Timed, Withholding
+from .detector import Announcing, Counting, Detector, Finding, Foretelling, Settled, Timed, Withholding
 from .events import AccountClosed, AccountUpdated, UsageRecorded
 from .message import Message, Name
 from .plans import Meter, Plan
@@ -102,6 +102,7 @@ class Engine:
         }
         self._timed = tuple((number, each) for number, each in enumerate(self._detectors) if isinstance(each, Timed))
         self._counting = tuple(each for each in self._detectors if isinstance(each, Counting))
+        self._foretelling = tuple((each.kind, each) for each in self._detectors if isinstance(each, Foretelling))
         self._withholding = {
             number: each for number, each in enumerate(self._detectors) if isinstance(each, Withholding)
         }
@@ -251,6 +252,12 @@ class Engine:
                 taken.update({(each.kind, what): count for what, count in each.irregularities.items()})
                 each.irregularities.clear()
         return taken
+
+    def take_settled(self) -> dict[tuple[str, int], Settled]:
+        """Return the probabilities whose outcome became known, by detector kind and tenth, once."""
+        return {
+            (kind, tenth): settled for kind, each in self._foretelling for tenth, settled in each.take_settled().items()
+        }
 
     def take_announcements(self) -> list[Bulletin]:
         """Return what the detectors have to tell every partition, once."""

@@ -13,7 +13,7 @@ import msgspec
 from pydantic import Field
 
 from .alerts import Alert, AlertClass, derive_alert_id
-from .detector import DetectorSettings, Finding
+from .detector import DetectorSettings, Finding, Settled
 from .events import AccountUpdated, AllowanceAdded, UsageRecorded
 from .message import Message, Name
 from .plan_limit_cycle import (
@@ -26,7 +26,8 @@ from .plan_limit_cycle import (
     turn,
 )
 from .plan_limit_ledger import ALL, After, Ledger, used_by
-from .plan_limit_memory import KIND, VERSION, Memory, Metered, restore_memory, save_memory
+from .plan_limit_marks import Marks
+from .plan_limit_memory import KIND, VERSION, Memory, Metered, restore_memory, save_memory, shared_raised
 from .plan_limit_pools import Calibration, Pools, restore_pools, save_pools
 from .plan_limit_words import FORECAST, View, cycle_over
 from .plans import Allowance, Plan
@@ -85,7 +86,11 @@ class PlanLimit:
     def __init__(self, settings: PlanLimitSettings, plans: Mapping[Name, Plan]) -> None:
         self.irregularities: Counter[str] = Counter()
         self._thresholds = sorted(set(settings.thresholds))
-        self._shared: dict[Decimal | None, Decimal] = {threshold: threshold for threshold in (ALL, *self._thresholds)}
+        rooms = (
+            each.included for plan in plans.values() for each in (*plan.allowances.values(), *plan.bundles.values())
+        )
+        self._shared: dict[Decimal | None, Decimal] = {each: each for each in (*rooms, ALL, *self._thresholds)}
+        self._marks = Marks(plans, self._thresholds)
         self._forecast_chance = settings.forecast_chance
         self._forecast_after_days = settings.forecast_after_days
         self._ledger = Ledger(plans, self._thresholds, self.irregularities)
@@ -97,10 +102,10 @@ class PlanLimit:
 
     def settle(self, now: datetime, facts: AccountFacts, memory: Memory) -> None:
         """Close the local days and the billing cycles that had ended before `now`."""
-        memory.supposed = None
         since, until = memory.calm_from, memory.calm_until
         if facts is memory.facts and since is not None and until is not None and since <= now < until:
             return
+        memory.supposed = None
         if not memory.meters:
             return
         plan = self._ledger.plan_of(facts)
@@ -147,14 +152,12 @@ class PlanLimit:
         for metered in memory.meters:
             for ended in metered.ended:
                 findings += cycle_over(metered, ended, facts)
+        if type(event) is UsageRecorded:
+            memory.supposed = self._marks.quiet(event, facts, memory)
+            if memory.supposed is not None:
+                return findings
         plan = self._ledger.plan_of(facts)
         if plan is None:
-            return findings
-        ordinary = self._ledger.ordinary(event, memory, plan)
-        if ordinary is not None:
-            memory.supposed = event, ordinary
-            if ordinary.limit is not None and self._may_ring(ordinary):
-                findings += self._findings(ordinary, ordinary.limit, plan, facts, event)
             return findings
         for after in self._ledger.after(event, facts, memory, plan, None):
             if after.limit is not None:
@@ -163,16 +166,16 @@ class PlanLimit:
 
     def learn(self, event: Message, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
         """Add `event` to its cycle and day, and note what was told."""
-        plan = self._ledger.plan_of(facts)
-        supposed, memory.supposed = memory.supposed, None
-        if supposed is not None and supposed[0] is event and type(event) is UsageRecorded:
-            after: After = supposed[1]
-            self._ledger.count_oddities(after, plan)
-            self._take_usage(event, after, after.total - after.metered.total, facts, memory)
+        quiet, memory.supposed = memory.supposed, None
+        if quiet is not None and event is quiet.event:
+            metered = quiet.metered
+            metered.total = quiet.total
+            if memory.day == metered.day:
+                metered.today += float(quiet.used)
             if event.cumulative:
-                after.metered.counter = after.metered.counter.after(event)
+                metered.counter = metered.counter.after(event)
         else:
-            self._learn_at_length(event, facts, memory, plan)
+            self._learn_at_length(event, facts, memory, self._ledger.plan_of(facts))
         if raised:
             self._note_told(facts, memory, raised)
 
@@ -215,6 +218,10 @@ class PlanLimit:
         """Return how the probabilities that were given compare with what happened, over all meters."""
         return self._pools.calibration()
 
+    def take_settled(self) -> Mapping[int, Settled]:
+        """Return the forecasts that were settled since this was last asked, by tenth of the probability they gave."""
+        return self._pools.take_settled()
+
     # what is said, and what was ------------------------------------------------------------------------------------
 
     def _findings(
@@ -246,11 +253,6 @@ class PlanLimit:
         outlook = view.outlook if is_forecast_due else None
         if outlook is not None and outlook.chance_above(float(after.room)) >= self._forecast_chance:
             yield view.forecast(outlook, self._forecast_chance)
-
-    def _may_ring(self, after: After) -> bool:
-        """Return whether there may be anything to say; most readings cross nothing, in no alarm, on a day already forecast."""
-        metered = after.metered
-        return after.top is not after.told or after.top is not metered.in_alarm or metered.forecast_on < metered.day
 
     def _is_forecast_due(self, after: After) -> bool:
         metered = after.metered
@@ -312,4 +314,4 @@ class PlanLimit:
             if told_of is not None and alert.state == "triggered":
                 threshold = intern(str(alert.facts["threshold"]))
                 told_of.is_forecast_told |= threshold == FORECAST
-                told_of.raised = (*told_of.raised, threshold)
+                told_of.raised = shared_raised((*told_of.raised, threshold))

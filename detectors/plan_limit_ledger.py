@@ -65,24 +65,6 @@ class Ledger:
         """Return the plan that an account is on; None where none is known, or it is not configured."""
         return self._plans.get(facts.plan) if facts.plan is not None else None
 
-    def ordinary(self, event: Message, memory: Memory, plan: Plan) -> After | None:
-        """Return what `event` makes of its meter if that is all there is to it; None where `after` has to be asked."""
-        if type(event) is not UsageRecorded or plan.bundles:
-            return None
-        metered = memory.of(event.meter)
-        if (
-            metered is None
-            or event.unit != metered.unit
-            or event.time < metered.period.start
-            or metered.cycle.kind == "rolling"
-        ):
-            return None
-        limit = plan.allowances.get(event.meter)
-        if limit is not None and limit.unit != metered.unit:
-            limit = None
-        total = metered.total + metered.counter.used(event)
-        return self._judged(metered, limit, total, metered.terms, (), metered.total)
-
     def after(
         self, event: Message, facts: AccountFacts, memory: Memory, plan: Plan | None, pools: Pools | None
     ) -> Iterator[After]:
@@ -125,7 +107,7 @@ class Ledger:
             alike = [each for each in memory.meters if each.meter in bundle.meters and each.unit == unit]
             metered.total = sum([each.total for each in alike if each.period == metered.period], _ZERO)
         if pools is not None:
-            memory.meters.append(metered)
+            memory.meters = (*memory.meters, metered)
         return metered
 
     def _is_countable(self, event: UsageRecorded, metered: Metered, pools: Pools | None) -> bool:

@@ -90,7 +90,7 @@ class Metered(msgspec.Struct, gc=False):
         return self.moved + tuple([(threshold, self.period.key) for threshold in self.raised])
 
 
-class Memory:
+class Memory(msgspec.Struct, gc=False):
     """What is kept of an account: its meters.
 
     Attributes:
@@ -98,20 +98,17 @@ class Memory:
         facts: those that the meters were last settled with; None where they were not, since the start.
         calm_from: since when, and
         calm_until: until when nothing ends, for an account with these facts; all of it on the local day
-        day: counted from 1970.
-        supposed: the event scored last and what it makes of its meter, so that `learn` need not work it out again.
+        day: counted from 1970, which is that of the moment last settled.
+        supposed: what the event scored last makes of its meter, so that `learn` need not work it out again.
             None of these is saved.
     """
 
-    __slots__ = ("calm_from", "calm_until", "day", "facts", "meters", "supposed")
-
-    def __init__(self, meters: list[Metered] | None = None) -> None:
-        self.meters: list[Metered] = [] if meters is None else meters
-        self.facts: AccountFacts | None = None
-        self.calm_from: datetime | None = None
-        self.calm_until: datetime | None = None
-        self.day = 0
-        self.supposed: tuple[object, Any] | None = None
+    meters: tuple[Metered, ...] = ()
+    facts: AccountFacts | None = None
+    calm_from: datetime | None = None
+    calm_until: datetime | None = None
+    day: int = 0
+    supposed: Any = None
 
     def of(self, meter: str) -> Metered | None:
         """Return what is kept of one meter."""
@@ -209,26 +206,26 @@ def save_memory(memory: Memory) -> bytes:
 
 
 def restore_memory(
-    saved: bytes, version: int, thresholds: Mapping[Decimal | None, Decimal], pool_of: Callable[[str], ForecastPool]
+    saved: bytes, version: int, shared: Mapping[Decimal | None, Decimal], pool_of: Callable[[str], ForecastPool]
 ) -> Memory:
     """Return the memory that `save_memory` of that version wrote.
 
     Args:
         saved: its bytes.
         version: that they are in; what version 1 saved is read too.
-        thresholds: those that are configured, by their value; accounts share them.
+        shared: the thresholds and allowances that are configured, by their value; accounts share them.
         pool_of: what a meter's forecasts share over accounts.
     """
     try:
         if version == 1:
-            return Memory([_migrated(metered, pool_of) for metered in _FIRST.decode(saved, version)])
-        return Memory([_restored(metered, thresholds, pool_of) for metered in _FORMAT.decode(saved, version)])
+            return Memory(tuple([_migrated(metered, pool_of) for metered in _FIRST.decode(saved, version)]))
+        return Memory(tuple([_restored(metered, shared, pool_of) for metered in _FORMAT.decode(saved, version)]))
     except (ValueError, OverflowError) as error:
         raise _FORMAT.damaged(str(error)) from error
 
 
 def _restored(
-    metered: _SavedMetered, thresholds: Mapping[Decimal | None, Decimal], pool_of: Callable[[str], ForecastPool]
+    metered: _SavedMetered, shared: Mapping[Decimal | None, Decimal], pool_of: Callable[[str], ForecastPool]
 ) -> Metered:
     return Metered(
         intern(metered.meter),
@@ -237,18 +234,18 @@ def _restored(
         BY_THE_MONTH if metered.cycle is None else cycle_of(*metered.cycle),
         CycleForecast.restored(metered.forecast, pool_of(metered.meter)),
         metered.total,
-        thresholds.get(metered.told, metered.told),
-        thresholds.get(metered.in_alarm, metered.in_alarm),
-        metered.room,
+        shared.get(metered.told, metered.told),
+        shared.get(metered.in_alarm, metered.in_alarm),
+        None if metered.room is None else shared.get(metered.room, metered.room),
         None if metered.plan is None else intern(metered.plan),
         PLAIN if metered.terms is None else metered.terms,
-        tuple(map(intern, metered.raised)),
+        shared_raised(metered.raised),
         metered.moved,
         metered.window,
         metered.is_forecast_told,
         metered.day,
         metered.today,
-        metered.forecast_on,
+        metered.day if metered.forecast_on == metered.day else metered.forecast_on,  # one object for both
         NO_COUNTER if metered.counter is None else metered.counter,
         metered.ended,
     )
@@ -274,6 +271,12 @@ def _migrated(metered: _FirstMetered, pool_of: Callable[[str], ForecastPool]) ->
         counter=NO_COUNTER if metered.counter is None else metered.counter,
         ended=metered.ended,
     )
+
+
+@lru_cache(maxsize=1_000)
+def shared_raised(raised: tuple[str, ...]) -> tuple[str, ...]:
+    """Return these thresholds; accounts that were told of the same share them."""
+    return tuple(map(intern, raised))
 
 
 @lru_cache(maxsize=1_000)

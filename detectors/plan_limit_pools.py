@@ -7,6 +7,7 @@ from sys import intern
 from typing import NamedTuple
 
 from .cycle_forecast import ForecastPool
+from .detector import Settled
 from .plan_limit_memory import KIND, VERSION
 from .saved_memory import Format
 
@@ -38,6 +39,7 @@ class Pools:
 
     def __init__(self) -> None:
         self.by_meter: dict[str, ForecastPool] = {}
+        self._taken = 0
 
     def of(self, meter: str) -> ForecastPool:
         """Return the pool of a meter, a new one if need be."""
@@ -49,6 +51,18 @@ class Pools:
             if pool is None:
                 pool = self.by_meter[intern(meter)] = ForecastPool()
         return pool
+
+    def take_settled(self) -> dict[int, Settled]:
+        """Return what was settled since this was last asked, by tenth of probability, over all meters."""
+        settled = sum([pool.reliability.settled for pool in self.by_meter.values()])
+        if settled == self._taken:
+            return {}
+        self._taken = settled
+        taken: dict[int, Settled] = {}
+        for pool in self.by_meter.values():
+            for tenth, counts in pool.reliability.take().items():
+                taken[tenth] = taken.get(tenth, Settled()).plus(Settled(*counts))
+        return taken
 
     def calibration(self) -> Calibration:
         """Return how probabilities compare with what happened, over all meters."""
@@ -91,4 +105,6 @@ def restore_pools(saved: Mapping[str, bytes], version: int) -> Pools:
 
 
 _COHORT = Format(KIND, VERSION, tuple[int | None, tuple[float, ...]])
-_ERRORS = Format(KIND, VERSION, tuple[tuple[tuple[float, ...], ...], tuple[list[int], list[float], list[int], float]])
+_ERRORS = Format(
+    KIND, VERSION, tuple[tuple[tuple[float, ...], ...], tuple[list[int], list[float], list[int], list[float]]]
+)

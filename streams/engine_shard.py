@@ -107,6 +107,7 @@ class EngineShard(Shard):
         for record in records:
             self._apply_one(record, reader, clock_ms, outcome)
         outcome.irregularities = self.engine.take_irregularities()
+        outcome.settled = self.engine.take_settled()
         return outcome
 
     def _apply_one(self, record: Record, reader: Reader, clock_ms: float, outcome: Outcome) -> None:

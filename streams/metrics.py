@@ -8,12 +8,15 @@ from collections.abc import Collection
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from detectors.plan_limit import PlanLimit
+
 from .possession import Checkpoint, Possession
 from .shard import Outcome
 from .transport import Batch
 
 log = structlog.get_logger(__name__)
 
+_CHANCES = tuple(f"{tenth / 10:.1f}-{(tenth + 1) / 10:.1f}" for tenth in range(10))
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 
@@ -63,6 +66,30 @@ class StreamMetrics:
             ["detector", "what"],
             registry=registry,
         )
+        self.forecasts_settled = Counter(
+            "foretell_forecasts_settled",
+            "Probabilities given whose outcome is known by now, by what they were: 0.3-0.4 and so on.",
+            ["detector", "chance"],
+            registry=registry,
+        )
+        self.forecasts_promised = Counter(
+            "foretell_forecasts_promised",
+            "The sum of these probabilities: how many of them should have come true.",
+            ["detector", "chance"],
+            registry=registry,
+        )
+        self.forecasts_happened = Counter(
+            "foretell_forecasts_happened", "How many of them came true.", ["detector", "chance"], registry=registry
+        )
+        self.forecasts_squared_error = Counter(
+            "foretell_forecasts_squared_error",
+            "The sum of squared differences between these probabilities and 0 or 1; over their number it is the Brier score.",
+            ["detector", "chance"],
+            registry=registry,
+        )
+        for counter in self._of_forecasts():
+            for chance in _CHANCES:  # a counter's first value is no increase to Prometheus, and months end all at once
+                counter.labels(PlanLimit.kind, chance)
         self.accounts = Gauge(
             "foretell_accounts",
             "Accounts by where their model is: in use (hot), saved in memory (idle), on disk.",
@@ -134,6 +161,14 @@ class StreamMetrics:
             self.faults.labels(what).inc(count)
         for (detector, what), count in outcome.irregularities.items():
             self.irregularities.labels(detector, what).inc(count)
+
+        for (detector, tenth), settled in outcome.settled.items():
+            for counter, much in zip(self._of_forecasts(), settled, strict=True):
+                counter.labels(detector, _CHANCES[tenth]).inc(max(0.0, much))
+
+    def _of_forecasts(self) -> tuple[Counter, Counter, Counter, Counter]:
+        """Return the counters of what is settled, in the order of `Settled`."""
+        return self.forecasts_settled, self.forecasts_promised, self.forecasts_happened, self.forecasts_squared_error
 
     def count_checkpoint(self, checkpoint: Checkpoint | None) -> None:
         """Count a checkpoint, if there was something to write."""

@@ -13,6 +13,7 @@ from aiokafka import ConsumerRecord
 
 from detectors.alerts import Alert
 from detectors.codec import Rejected
+from detectors.detector import Settled
 
 from .dead_letters import dead_letter
 from .publisher import Outgoing
@@ -42,6 +43,7 @@ class Outcome:
         misplaced: records whose key does not lead to their account's partition, by why.
         faults: what went wrong that is no record's rejection, such as a timer's.
         irregularities: what detectors could make no use of, by their kind and what it was.
+        settled: probabilities whose outcome became known, by the detector's kind and the tenth that they were in.
     """
 
     outgoing: list[Outgoing] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Outcome:
     misplaced: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     irregularities: Counter[tuple[str, str]] = field(default_factory=Counter)
+    settled: dict[tuple[str, int], Settled] = field(default_factory=dict)
     applied: int = 0
     repeated: int = 0
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from math import isfinite
+from math import inf
 from typing import Any
+
+from msgspec.structs import replace
 
 from detectors.cycle_forecast import CycleForecast, ForecastPool, Outlook
 
@@ -14,7 +16,15 @@ _SETTLED_WITHIN = 1e-3  # of a day: a day that ends at 23:59:59 is over
 
 
 class _Account:
-    """One account's forecast and the cycle it is about."""
+    """One account's forecast and the cycle it is about.
+
+    Attributes:
+        used: in the cycle, of the days that were learned.
+        cycle_end: of the cycle that was asked about last; 0 for none.
+        at: when it was asked about.
+        outlook: what was said then, in terms of `used`.
+        is_kept: whether that was kept for the cycle's end; once a day is enough.
+    """
 
     __slots__ = ("at", "cycle_end", "forecast", "is_kept", "outlook", "used")
 
@@ -53,42 +63,43 @@ class LimitAdapter:
         self._accounts: dict[Any, _Account] = {}
 
     def score(self, event: Mapping[str, Any]) -> float:
-        """Return the probability; 0 or 1 once the cycle is over."""
-        used, allowance, now, end = event["used"], event["allowance"], event["t"], event["cycle_end"]
+        """Return the probability; 1 once the allowance is passed, and 0 or 1 once the cycle is over."""
         account = self._accounts.get(event["account"])
-        if not (isfinite(used) and isfinite(allowance) and isfinite(end - now)):
+        left, now, end = event["allowance"] - event["used"], event["t"], event["cycle_end"]
+        days_left = (end - now) / _DAY_SECONDS
+        if not -inf < left + days_left < inf:
             self.irregularities["not_finite"] += 1
             return 0.0
-        days_left = (end - now) / _DAY_SECONDS
         if account is None or days_left <= _SETTLED_WITHIN:
-            return float(used > allowance)
+            return float(left < 0.0)
         outlook = account.outlook
         if outlook is None or account.at != now or account.cycle_end != end:
             if account.cycle_end != end:
                 self._settle(account, now)
             outlook = account.forecast.outlook(account.used, days_left, int(now // _DAY_SECONDS))
             account.at, account.cycle_end, account.outlook, account.is_kept = now, end, outlook, False
-        return outlook.chance_above(allowance - used + account.used)
+        return 1.0 if left < 0.0 else outlook.chance_above(left + account.used)
 
     def learn(self, event: Mapping[str, Any]) -> None:
         """Take in a day's usage."""
         value, at = event["value"], event["t"]
-        if not (isfinite(value) and isfinite(at)):
+        if not -inf < value + at < inf:
             self.irregularities["not_finite"] += 1
             return
         account = self._accounts.get(event["account"])
         if account is None:
             account = self._accounts[event["account"]] = _Account(self.pool)
+        forecast = account.forecast
         if account.cycle_end and at >= account.cycle_end:
             self._settle(account, at)
         elif not account.is_kept and account.outlook is not None:
             outlook = account.outlook
             if account.at is not None and at < account.at:  # asked at the end of a day that is learned only now
-                outlook = outlook._replace(end=outlook.end + value)
-            account.forecast.keep(outlook, None)
+                outlook = replace(outlook, end=outlook.end + value)
+            forecast.keep(outlook, None)
             account.is_kept = True
         account.used += value
-        account.forecast.learn_day(value, int(at // _DAY_SECONDS))
+        forecast.learn_day(value, int(at // _DAY_SECONDS))
 
     def _settle(self, account: _Account, now: float) -> None:
         """Compare the ended cycle with its forecasts; those of a cycle that was moved are dropped."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from math import sqrt
+from itertools import accumulate
+from math import floor, sqrt
 from typing import Any
 
 from river import base
@@ -49,7 +49,7 @@ class ForecastErrors(base.Estimator):
     def __init__(self, pseudo_counts: float = 50.0, most: int = 4000) -> None:
         self.pseudo_counts = pseudo_counts
         self.most = most
-        self._counts = [array("f", [0.0] * _BINS) for _ in range(GROUPS)]
+        self._counts = [[0.0] * _BINS for _ in range(GROUPS)]
         self._sizes = [0.0] * GROUPS
         self._tables: list[list[float] | None] = [None] * GROUPS
 
@@ -66,19 +66,41 @@ class ForecastErrors(base.Estimator):
         if z != z:  # noqa: PLR0124 - NaN
             return
         group = _GROUP_OF[int(days + 0.5)] if days < _LAST + 0.5 else GROUPS - 1
-        counts = self._counts[group]
-        counts[_HALF + int(_PER_DEVIATION * z // 1) if -_FURTHEST < z < _FURTHEST else 0 if z < 0 else _BINS - 1] += 1.0
+        at = _HALF + floor(_PER_DEVIATION * z) if -_FURTHEST < z < _FURTHEST else 0 if z < 0 else _BINS - 1
+        self._counts[group][at] += 1.0
         self._sizes[group] += 1.0
         self._tables[group] = None
         if self._sizes[group] > self.most:
-            self._counts[group] = array("f", [count * 0.5 for count in counts])
+            self._counts[group] = [count * 0.5 for count in self._counts[group]]
             self._sizes[group] = sum(self._counts[group])
 
     def chance_above(self, z: float, days: float) -> float:
         """Return the probability of an error above `z` deviations."""
         group = _GROUP_OF[int(days + 0.5)] if days < _LAST + 0.5 else GROUPS - 1
+        if -_FURTHEST < z < _FURTHEST:
+            table = self._tables[group]
+            if table is None:
+                table = self._tables[group] = self._table(group)
+            at = (z + _FURTHEST) * _PER_DEVIATION
+            number = int(at)
+            chance = table[number]
+            return chance + (table[number + 1] - chance) * (at - number)
+        size, prior, seen = self._sizes[group], self.pseudo_counts, 0.0
+        if z <= -_FURTHEST:
+            seen = size
+        elif z >= _FURTHEST:
+            seen = (
+                self._counts[group][-1] * (_FURTHEST / z) ** 3
+            )  # how far beyond was not counted: a tail as heavy as most
+        return (seen + _student_above(z) * prior) / (size + prior)
+
+    def _table(self, group: int) -> list[float]:
+        """Return the probability of an error beyond where each bin begins."""
         size, prior = self._sizes[group], self.pseudo_counts
-        return (self._share_above(z, group) * size + _student_above(z) * prior) / (size + prior)
+        seen = accumulate(reversed(self._counts[group]))
+        table = [(more + prior * supposed) / (size + prior) for more, supposed in zip(seen, _STUDENT, strict=True)]
+        table.reverse()
+        return table
 
     def expected_excess(self, z: float, days: float) -> float:
         """Return the mean of max(0, error - z), in deviations: of what is left, how much will be missing."""
@@ -102,25 +124,6 @@ class ForecastErrors(base.Estimator):
             low, high = (middle, high) if self.chance_above(middle, days) > 1 - share else (low, middle)
         return (low + high) / 2
 
-    def _share_above(self, z: float, group: int) -> float:
-        table = self._tables[group]
-        if table is None:
-            table = self._tables[group] = self._table(group)
-        at = (z + _FURTHEST) * _PER_DEVIATION
-        if at <= 0.0:
-            return 1.0
-        if at >= _BINS - 1:
-            return table[_BINS - 1] * (_FURTHEST / z) ** 3  # how far beyond was not counted: a tail as heavy as most
-        number = int(at)
-        return table[number] + (table[number + 1] - table[number]) * (at - number)
-
-    def _table(self, group: int) -> list[float]:
-        above, table, size = 0.0, [0.0] * _BINS, self._sizes[group] or 1.0
-        for number in range(_BINS - 1, -1, -1):
-            above += self._counts[group][number]
-            table[number] = above / size
-        return table
-
     def save(self) -> tuple[tuple[float, ...], ...]:
         """Return the counts of each horizon."""
         return tuple(tuple(counts) for counts in self._counts)
@@ -133,7 +136,7 @@ class ForecastErrors(base.Estimator):
         """
         if len(counts) != GROUPS or any(len(each) != _BINS or not all(n >= 0 for n in each) for each in counts):
             raise ValueError(f"errors of {len(counts)} horizons; expected {GROUPS} of {_BINS} counts each")
-        self._counts = [array("f", each) for each in counts]
+        self._counts = [list(map(float, each)) for each in counts]
         self._sizes = [sum(each) for each in self._counts]
         self._tables = [None] * GROUPS
 
@@ -148,3 +151,7 @@ def _student_above(z: float) -> float:
         return float(z < 0)
     q = 1.0 + z * z / 4.0
     return max(0.0, min(1.0, 0.5 - 0.375 * z / sqrt(q) * (1.0 - z * z / q / 12.0)))
+
+
+_STUDENT = tuple(_student_above((number - _HALF) / _PER_DEVIATION) for number in range(_BINS - 1, -1, -1))
+"""The same where each bin begins, the last bin first."""

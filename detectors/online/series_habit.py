@@ -6,12 +6,13 @@ import sys
 from array import array
 from collections.abc import Sequence
 from math import copysign, log10, sqrt
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 DAY, WEEK = 24, 168
 _VALUES = 64
+_LAST, _MIDDLE = _VALUES - 1, _VALUES // 2
 _PER_SPREAD = 8
 _FULL = 65_535
 _SETTLED = 4.0  # readings of a cell, against the mean of the series
@@ -25,6 +26,11 @@ _SLOW, _QUICK, _LONG = 2 / 201, 2 / 9, 2 / 3001
 _RESIDUAL, _RARE = 2 / 13, 2 / 25
 
 
+Errors: TypeAlias = tuple[float, float, float, float, float]
+Looked: TypeAlias = tuple[float, Errors, float, float, float, int, int, float, float, float, float, int, float]
+"""The fields of a `Look`, bare: a tuple with names takes three times as long to make, and there is one a reading."""
+
+
 class Look(NamedTuple):
     """What one reading would change, worked out before it is learned.
 
@@ -33,7 +39,7 @@ class Look(NamedTuple):
     """
 
     value: float
-    errors: tuple[float, float, float, float, float]
+    errors: Errors
     slow: float
     quick: float
     long: float
@@ -84,6 +90,10 @@ class SeriesHabit(msgspec.Struct, gc=False):
     values: array[int] = msgspec.field(default_factory=lambda: array("H", bytes(2 * _VALUES)))
 
     def look(self, t: float, x: float, direction: int = 0) -> Look:
+        """Return what the reading `x` at `t` would change, see `looked`."""
+        return Look(*self.looked(t, x, direction))
+
+    def looked(self, t: float, x: float, direction: int = 0) -> Looked:
         """Return what the reading `x` at `t` would change.
 
         Args:
@@ -92,9 +102,10 @@ class SeriesHabit(msgspec.Struct, gc=False):
             direction: 1 to see only what is above the usual, -1 below it, 0 both.
         """
         n, mean, cells, counts = self.n, self.mean, self.cells, self.counts
-        least = (abs(self.origin) + abs(mean)) * _RESOLUTION
+        origin = self.origin
+        least = (abs(origin) + abs(mean)) * _RESOLUTION
         if n:
-            value = x - self.origin
+            value = x - origin
             spread, spread_day, spread_week = sqrt(self.square / n), sqrt(self.sum_day / n), sqrt(self.sum_week / n)
             if not (spread > least and spread_day > least and spread_week > least):
                 least = least or abs(x) * _RESOLUTION or 1.0  # where all was zero any other value is far away
@@ -103,9 +114,10 @@ class SeriesHabit(msgspec.Struct, gc=False):
                 value = mean + copysign(_MOST_SPREADS * spread, value - mean)
         else:
             value, spread, spread_day, spread_week = 0.0, 1.0, 1.0, 1.0
-        slow = self.slow + (value - self.slow) * _SLOW
-        quick = self.quick + (value - self.quick) * _QUICK
-        long = self.long + (value - self.long) * _LONG
+        slow, quick, long = self.slow, self.quick, self.long
+        slow += (value - slow) * _SLOW
+        quick += (value - quick) * _QUICK
+        long += (value - long) * _LONG
         hour = int(t // 3600)
         day, week = hour % DAY, DAY + hour % WEEK
         away = value - mean
@@ -113,10 +125,19 @@ class SeriesHabit(msgspec.Struct, gc=False):
         residual_day = away - count / (count + _SETTLED) * (cells[day] - mean)
         count = counts[week]
         residual_week = away - count / (count + _SETTLED) * (cells[week] - mean)
-        smooth_day = self.smooth_day + (residual_day - self.smooth_day) * _RESIDUAL
-        smooth_week = self.smooth_week + (residual_week - self.smooth_week) * _RESIDUAL
-        at, rarity = self._rarity(away, spread, direction)
-        rare = self.rare + (rarity - self.rare) * _RARE
+        smooth_day, smooth_week, rare = self.smooth_day, self.smooth_week, self.rare
+        smooth_day += (residual_day - smooth_day) * _RESIDUAL
+        smooth_week += (residual_week - smooth_week) * _RESIDUAL
+        at, rarity = int(away / spread * _PER_SPREAD + _MIDDLE), 0.0  # the value's place, and how rare values there are
+        if not 0 <= at < _VALUES:
+            at = 0 if at < 0 else _LAST
+        if n >= _RARITY_AFTER and direction * away >= 0:
+            values = self.values
+            beside = (values[at - 1] if at else 0) + (values[at + 1] if at < _LAST else 0)
+            times = (n + 1) / (values[at] + 0.5 * beside + 0.5)
+            if times > 1.0:
+                rarity = log10(times)
+        rare += (rarity - rare) * _RARE
         level, move, by_day, by_week = slow - mean, quick - long, smooth_day, smooth_week
         if direction:
             level, move = max(0.0, direction * level), max(0.0, direction * move)
@@ -124,11 +145,11 @@ class SeriesHabit(msgspec.Struct, gc=False):
         errors = (
             abs(level) / spread, abs(move) / spread, abs(by_day) / spread_day, abs(by_week) / spread_week, rare,
         )  # fmt: skip
-        return Look(
-            value, errors, slow, quick, long, day, week, residual_day, residual_week, smooth_day, smooth_week, at, rare
+        return (
+            value, errors, slow, quick, long, day, week, residual_day, residual_week, smooth_day, smooth_week, at, rare,
         )  # fmt: skip
 
-    def learn(self, look: Look, x: float) -> None:
+    def learn(self, look: Looked, x: float) -> None:
         """Take in a reading that was looked at, and nothing since."""
         if not self.n:
             self.origin = x
@@ -140,17 +161,21 @@ class SeriesHabit(msgspec.Struct, gc=False):
         self.sum_day += residual_day * residual_day
         self.sum_week += residual_week * residual_week
         cells, counts, values = self.cells, self.counts, self.values
-        for cell in (day, week):
-            count = counts[cell]
-            if count < _MOST_READINGS:
-                counts[cell] = count = count + 1
-            cells[cell] += (value - cells[cell]) / count
+        count = counts[day]
+        if count < _MOST_READINGS:
+            counts[day] = count = count + 1
+        cells[day] += (value - cells[day]) / count
+        count = counts[week]
+        if count < _MOST_READINGS:
+            counts[week] = count = count + 1
+        cells[week] += (value - cells[week]) / count
         if values[at] == _FULL:
             values[:] = array("H", [count >> 1 for count in values])
         values[at] += 1
-        away = value - self.mean
-        self.mean += away / n
-        self.square += away * (value - self.mean)
+        mean = self.mean
+        away = value - mean
+        self.mean = mean = mean + away / n
+        self.square += away * (value - mean)
 
     def meet(self, share: float) -> None:
         """Let the long mean go by `share` of the way to the quick one."""
@@ -161,17 +186,6 @@ class SeriesHabit(msgspec.Struct, gc=False):
         weight = self.counts[day] / (self.counts[day] + _SETTLED)
         usual = weight * self.cells[day] + (1 - weight) * self.mean
         return self.origin + usual, sqrt(self.sum_day / self.n) if self.n else 0.0
-
-    def _rarity(self, away: float, spread: float, direction: int) -> tuple[int, float]:
-        """Return the value's place, and how rare values there are, in decades; half of what lies beside it counts too."""
-        at = int(away / spread * _PER_SPREAD + _VALUES // 2)
-        at = 0 if at < 0 else _VALUES - 1 if at >= _VALUES else at
-        if self.n < _RARITY_AFTER or direction * away < 0:
-            return at, 0.0
-        values = self.values
-        beside = (values[at - 1] if at else 0) + (values[at + 1] if at < _VALUES - 1 else 0)
-        rarity = log10((self.n + 1) / (values[at] + 0.5 * beside + 0.5))
-        return at, rarity if rarity > 0 else 0.0
 
     def save(self) -> tuple[int, tuple[float, ...], bytes]:
         """Return the count, the numbers, and the profiles and values packed."""

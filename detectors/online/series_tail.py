@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import sys
 from array import array
-from math import log2, log10
+from bisect import bisect
+from math import log10
 
 from river import base
 
 _PLACES = 56
 _PER_DOUBLING = 4
 _ZERO = 24  # the place of an error of one spread
-_LEAST = 2.0**-6  # spreads; what is smaller is one place
-_FULL = 65_535  # of a place: a count has two bytes
+EDGES = tuple(2.0 ** ((place - _ZERO) / _PER_DOUBLING) for place in range(1, _PLACES))
+"""Where each place but the first begins, in spreads; looked up faster than a logarithm is taken."""
+FULL = 65_535  # of a place: a count has two bytes
 _FRESH = array("H", [0] * (_PLACES - 1) + [1])
 
 
 def place_of(error: float) -> int:
     """Return where an error of so many spreads is counted: four places a doubling, from 2^-6 to 2^8."""
-    if error <= _LEAST:
-        return 0
-    place = int(log2(error) * _PER_DOUBLING + _ZERO)
-    return place if place < _PLACES else _PLACES - 1
+    return bisect(EDGES, error)
 
 
 class SeriesTail(base.Estimator):
@@ -58,12 +57,15 @@ class SeriesTail(base.Estimator):
 
     def count(self, place: int) -> None:
         """Count an error by its place."""
-        counts = self.counts
-        if counts[place] == _FULL:
-            self.counts = counts = array("H", [count >> 1 for count in counts])
-            self.n = sum(counts)
-        counts[place] += 1
+        if self.counts[place] == FULL:
+            self.halve()
+        self.counts[place] += 1
         self.n += 1
+
+    def halve(self) -> None:
+        """Let all counts be half of what they are."""
+        self.counts = array("H", [count >> 1 for count in self.counts])
+        self.n = sum(self.counts)
 
     def decades_at(self, place: int) -> float:
         """Return how rare errors are that are counted there or further up; half of the place itself counts as above."""

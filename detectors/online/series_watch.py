@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from math import exp, inf, isfinite, sqrt
 from typing import NamedTuple
 
 import msgspec
 
-from .series_habit import Look, SeriesHabit
-from .series_tail import SeriesTail, place_of
+from .series_habit import Looked, SeriesHabit
+from .series_tail import EDGES, FULL, SeriesTail, place_of
 
 GATE = 1.6
 """Decades of oddness from which on there may be an alarm."""
@@ -23,7 +24,8 @@ _COOLING = 4000.0  # readings
 _REFRACTORY = 100  # readings in which only what is
 _AGAIN = 1.5  # times as odd as the last alarm is one again
 _MEETING = 0.5  # of the way that the long mean goes to a new level when that was told
-_BOUNDS_KEPT = 256  # readings; 2 * 256 is when they are first worked out, so that a count grows by half at most
+_BOUNDS_FROM = 128  # readings, from which on bounds are worked out
+_BOUNDS_KEPT = 256  # readings at most, and until there are half as many again
 _GROWTH = 0.2  # decades, a little above log10(1.5): by so much may become rarer in that time what is not seen
 _LARGEST = 1e30  # a profile's cell has four bytes: differences must stay below 3e38
 _ALARM_NUMBERS = 4
@@ -56,8 +58,8 @@ class _Ahead(msgspec.Struct, gc=False):
 
     t: float
     x: float
-    look: Look
-    places: tuple[int, ...]
+    look: Looked
+    places: tuple[int, int, int, int, int]
     oddness: float
     alarm: float
 
@@ -139,29 +141,32 @@ class SeriesWatch(msgspec.Struct):
 
     def learn(self, t: float, x: float) -> None:
         """Take in a reading. What is not finite, or absurd, is left out."""
-        ahead = self._seen_ahead(t, x)
-        if ahead is None:
-            return
+        ahead = self.ahead
+        if ahead is None or ahead.x != x or ahead.t != t:
+            ahead = self._seen_ahead(t, x)
+            if ahead is None:
+                return
         self.ahead = None
         habit = self.habit
         habit.learn(ahead.look, x)
-        self.latest = max(self.latest, t)
+        if t > self.latest:  # noqa: PLR1730 - a call for every reading
+            self.latest = t
         n = habit.n
         if n > _TAILS_AFTER:
-            one, two, three, four, five = self.tails
-            first, second, third, fourth, fifth = ahead.places
-            one.count(first)
-            two.count(second)
-            three.count(third)
-            four.count(fourth)
-            five.count(fifth)
+            for tail, place in zip(self.tails, ahead.places, strict=True):
+                counts = tail.counts
+                if counts[place] == FULL:
+                    tail.halve()
+                    counts = tail.counts
+                counts[place] += 1
+                tail.n += 1
         if ahead.alarm > 0:
             self.heat = self._heat_at(n) + 1
             self.last_alarm, self.strength = n, ahead.oddness
             habit.meet(_MEETING)
-        if n >= self.bounds_until and n >= 2 * _BOUNDS_KEPT:
-            self.bounds = tuple(tail.place_from(self.gate - _GROWTH) for tail in self.tails)
-            self.bounds_until = n + _BOUNDS_KEPT
+        if n >= self.bounds_until and n >= _BOUNDS_FROM:
+            self.bounds = tuple([tail.place_from(self.gate - _GROWTH) for tail in self.tails])
+            self.bounds_until = n + min(n // 2, _BOUNDS_KEPT)
 
     def _seen_ahead(self, t: float, x: float) -> _Ahead | None:
         """Return what the reading would change; None for one that is ignored."""
@@ -171,12 +176,18 @@ class SeriesWatch(msgspec.Struct):
         return self._look_ahead(t, x) if -_LARGEST < x < _LARGEST and -_LATEST < t < _LATEST else None
 
     def _look_ahead(self, t: float, x: float) -> _Ahead:
-        look = self.habit.look(t, x, self.direction)
-        one, two, three, four, five = look.errors
-        places = (place_of(one), place_of(two), place_of(three), place_of(four), place_of(five))
+        habit = self.habit
+        look = habit.looked(t, x, self.direction)
+        level, move, day, week, values = look[1]
+        first, second, third, fourth, fifth = places = (
+            bisect(EDGES, level), bisect(EDGES, move), bisect(EDGES, day), bisect(EDGES, week), bisect(EDGES, values),
+        )  # fmt: skip
         oddness = alarm = 0.0
-        n = self.habit.n + 1
-        if n > _WARM_UP and (n > self.bounds_until or self._reaches_bound(places)):
+        n = habit.n + 1
+        one, two, three, four, five = self.bounds
+        if n > _WARM_UP and (
+            n > self.bounds_until or first >= one or second >= two or third >= three or fourth >= four or fifth >= five
+        ):
             oddness = self._mean_decades(places)
             if oddness > self.gate:
                 above = oddness - _LIFT * self._heat_at(n)
@@ -184,11 +195,6 @@ class SeriesWatch(msgspec.Struct):
                 alarm = above if above > self.gate and not is_tired else 0.0
         self.ahead = ahead = _Ahead(t, x, look, places, oddness, alarm)
         return ahead
-
-    def _reaches_bound(self, places: tuple[int, ...]) -> bool:
-        one, two, three, four, five = places
-        first, second, third, fourth, fifth = self.bounds
-        return one >= first or two >= second or three >= third or four >= fourth or five >= fifth
 
     def _mean_decades(self, places: Sequence[int]) -> float:
         total = 0.0

@@ -1,20 +1,25 @@
 """How much will an account use on each of the next days?"""
 
+# a comparison takes a third of what a call of min or max does, and a day's usage has eight of them
+# ruff: noqa: FURB136, PLR1730
+
 from __future__ import annotations
 
-from array import array
 from math import sqrt
-from typing import Any
+from struct import Struct
+from typing import Any, NamedTuple
 
 from river.time_series.base import Forecaster
 
 from .daily_cohort import WEEK, DailyCohort
 
-FAST, SLOW, LONG, SCATTER, OWN = range(5)
-NUMBERS = OWN + WEEK
+_NUMBERS = Struct(f"<{4 + WEEK}f")
+NUMBERS_SIZE = _NUMBERS.size
+_unpack, _pack = _NUMBERS.unpack, _NUMBERS.pack
 _LARGEST = 1e30  # squares and sums of these still are numbers in single precision's exponent, or nearly
 _SMALLEST = 1e-30
 _SURE_WEEKS = 4  # an account's own weekday factors count half after so many weeks
+_MOST_WEEKS = 15
 _COHORT_AFTER = 20  # days until the slow level is worth comparing with
 _CORRELATED = 1.3  # days that follow each other are alike: their errors cancel less than independent ones
 _REVERT = 0.2
@@ -22,6 +27,108 @@ _LEAST_FACTOR = 0.3  # a weekday without usage says nothing of the level
 _LARGEST_ERROR = 2.0
 _LARGEST_SHARE = 3.0
 _COHORT = 0.5
+_MOST_BACK = 0.7
+_LEAST_MOVE = -0.5
+
+
+class Rates(NamedTuple):
+    """How fast levels follow, as the weight of the newest day; and `drift`, the relative error of a level over a cycle."""
+
+    fast: float = 1 / 6
+    slow: float = 1 / 15
+    long: float = 1 / 365
+    drift: float = 0.14
+
+
+USUAL_RATES = Rates()
+
+
+# the maths, on what is kept of an account: how many days, and eleven numbers in single precision, packed. Bytes are a
+# third of what an array or a list of floats takes, and are unpacked and packed at once for less than an array's items cost.
+
+
+def beginning(cohort: DailyCohort) -> bytes:
+    """Return the numbers of an account never seen: three levels, the scatter, and seven weekday factors."""
+    return _pack(0.0, 0.0, 0.0, cohort.scatter, *cohort.week)
+
+
+def of_level(level: float, scatter: float, cohort: DailyCohort) -> bytes:
+    """Return the numbers of an account of which only the level of a day and its relative error are known."""
+    return _pack(level, level, level, scatter, *cohort.week)
+
+
+def after_day(
+    numbers: bytes, days: int, usage: float, weekday: int, day: int, cohort: DailyCohort, rates: Rates = USUAL_RATES
+) -> bytes | None:
+    """Return the numbers after the usage of `weekday`, the account's `days`-th; None where it says nothing.
+
+    The cohort learns from it too, for which the day's number among all days is `day`.
+    """
+    if not usage <= _LARGEST:
+        return None
+    if usage < _SMALLEST:
+        usage = 0.0
+    fast, slow, long, scatter, *own = _unpack(numbers)
+    level = usage
+    if fast > 0.0:
+        weeks = days // WEEK + 1 if days < WEEK * _MOST_WEEKS else _MOST_WEEKS + 1
+        sure, week, mine = weeks / (weeks + _SURE_WEEKS), cohort.week, own[weekday]
+        factor = week[weekday] + (mine - week[weekday]) * sure
+        if days > _COHORT_AFTER:
+            cohort.learn_one(usage / (slow * factor + _SMALLEST) - 1.0, day)
+        share = usage / fast
+        error = share - factor
+        if error < 0.0:
+            error = -error if error > -1.0 else 1.0
+        error = 1.25 * error if error < _LARGEST_ERROR else 1.25 * _LARGEST_ERROR
+        if share > _LARGEST_SHARE:
+            share = _LARGEST_SHARE
+        scatter += (error - scatter) * (1.0 / (days + WEEK) if days < 50 - WEEK else 0.02)
+        own[weekday] = mine = mine + (share - mine) / (weeks + 3)
+        cohort.learn_week(weekday, share, error)
+        factor = week[weekday] + (mine - week[weekday]) * sure
+        level = usage / (factor if factor > _LEAST_FACTOR else _LEAST_FACTOR)
+    young = 1.0 / (days + 1)
+    quick, slower, slowest, _ = rates
+    return _pack(
+        fast + (level - fast) * (quick if quick > young else young),
+        slow + (level - slow) * (slower if slower > young else young),
+        long + (level - long) * (slowest if slowest > young else young),
+        scatter,
+        *own,
+    )
+
+
+def remaining_after(
+    numbers: bytes, days: int, left: float, weekday: int, cohort: DailyCohort, drift: float = USUAL_RATES.drift
+) -> tuple[float, float]:
+    """Return the mean and standard deviation of the usage in the next `left` days, which begin on `weekday`.
+
+    A part of a day at the end counts as that part of its usage. Nothing is expected of an account that never used any.
+    """
+    fast, slow, long, scatter, *own = _unpack(numbers)
+    if fast <= 0.0 or left <= 0.0:
+        return 0.0, 0.0
+    back = long / fast - 1.0
+    back = _REVERT * (back if -_MOST_BACK < back < _MOST_BACK else _MOST_BACK if back > 0.0 else -_MOST_BACK)
+    if days > _COHORT_AFTER and slow > 0.0:
+        back += _COHORT * (cohort.move - (fast / slow - 1.0))
+    back = back if _LEAST_MOVE < back < _MOST_BACK else _MOST_BACK if back > 0.0 else _LEAST_MOVE
+    weeks, week = days // WEEK + 1 if days < WEEK * _MOST_WEEKS else _MOST_WEEKS + 1, cohort.week
+    full = int(left)
+    whole = full // WEEK
+    rest, factors = full - WEEK * whole, 0.0
+    if whole:
+        factors = whole * (weeks * sum(own) + _SURE_WEEKS * sum(week))
+    if rest:
+        until = weekday + rest
+        factors += weeks * sum((own + own)[weekday:until]) + _SURE_WEEKS * sum((week + week)[weekday:until])
+    if left > full:
+        at = (weekday + full) % WEEK
+        factors += (left - full) * (weeks * own[at] + _SURE_WEEKS * week[at])
+    total = fast * (1.0 + back) * factors / (weeks + _SURE_WEEKS)
+    drift *= 1.0 + 3.0 / sqrt(days)
+    return total, total * sqrt(_CORRELATED * scatter * scatter / (left if left > 1.0 else 1.0) + drift * drift)
 
 
 class UsageForecaster(Forecaster):
@@ -47,7 +154,7 @@ class UsageForecaster(Forecaster):
 
     Attributes:
         days: how many were learned.
-        numbers: all that changes, in single precision: three levels, the scatter, and seven weekday factors.
+        numbers: all that changes, in single precision, packed: three levels, the scatter, and seven weekday factors.
 
     >>> forecaster = UsageForecaster()
     >>> for day in range(365):
@@ -61,10 +168,10 @@ class UsageForecaster(Forecaster):
     def __init__(
         self,
         cohort: DailyCohort | None = None,
-        fast: float = 1 / 6,
-        slow: float = 1 / 15,
-        long: float = 1 / 365,
-        drift: float = 0.14,
+        fast: float = USUAL_RATES.fast,
+        slow: float = USUAL_RATES.slow,
+        long: float = USUAL_RATES.long,
+        drift: float = USUAL_RATES.drift,
     ) -> None:
         self.cohort = DailyCohort() if cohort is None else cohort
         self.fast = fast
@@ -72,7 +179,7 @@ class UsageForecaster(Forecaster):
         self.long = long
         self.drift = drift
         self.days = 0
-        self.numbers = array("f", [0.0, 0.0, 0.0, self.cohort.scatter, *self.cohort.week])
+        self.numbers = beginning(self.cohort)
 
     def learn_one(self, y: float, x: dict[Any, Any] | None = None) -> None:
         """Take in a day's usage."""
@@ -80,98 +187,21 @@ class UsageForecaster(Forecaster):
 
     def learn_day(self, usage: float, weekday: int, day: int | None = None) -> None:
         """Take in the usage of `weekday`; `day` is its number among all days, for the cohort."""
-        if not usage <= _LARGEST:
-            return
-        if usage < _SMALLEST:
-            usage = 0.0
-        numbers, days = self.numbers, self.days
-        fast, slow, factor = numbers[FAST], numbers[SLOW], 1.0
-        if fast > 0.0:
-            cohort, own, weeks = self.cohort, OWN + weekday, min(days // WEEK, 15) + 1
-            sure, pooled = weeks / (weeks + _SURE_WEEKS), cohort.numbers[weekday]
-            mine = numbers[own]
-            factor = pooled + (mine - pooled) * sure
-            if days > _COHORT_AFTER:
-                cohort.learn_one(usage / (slow * factor + _SMALLEST) - 1.0, days if day is None else day)
-            share = usage / fast
-            error = abs(share - factor) if share > factor - 1.0 else 1.0
-            error = 1.25 * (min(_LARGEST_ERROR, error))
-            share = min(_LARGEST_SHARE, share)
-            scatter = numbers[SCATTER]
-            numbers[SCATTER] = scatter + max(1.0 / (days + WEEK), 0.02) * (error - scatter)
-            numbers[own] = mine = mine + (share - mine) / (weeks + 3)
-            cohort.learn_week(weekday, share, error)
-            pooled = cohort.numbers[weekday]
-            factor = pooled + (mine - pooled) * sure
-            factor = max(_LEAST_FACTOR, factor)
-        self.days = days = days + 1
-        level, young, long = usage / factor, 1.0 / days, numbers[LONG]
-        numbers[FAST] = fast + (level - fast) * max(self.fast, young)
-        numbers[SLOW] = slow + (level - slow) * max(self.slow, young)
-        numbers[LONG] = long + (level - long) * max(self.long, young)
+        day = self.days if day is None else day
+        rates = Rates(self.fast, self.slow, self.long, self.drift)
+        numbers = after_day(self.numbers, self.days, usage, weekday, day, self.cohort, rates)
+        if numbers is not None:
+            self.days, self.numbers = self.days + 1, numbers
 
     def forecast(self, horizon: int, xs: list[dict[Any, Any]] | None = None) -> list[float]:
         """Return the usage expected on each of the next `horizon` days."""
-        a_day = self._a_day()
-        return [a_day * self._factor(self._weekday(xs[ahead] if xs else None, ahead)) for ahead in range(horizon)]
+        weekdays = [self._weekday(xs[ahead] if xs else None, ahead) for ahead in range(horizon)]
+        return [self.remaining(1.0, weekday)[0] for weekday in weekdays]
 
     def remaining(self, days: float, weekday: int) -> tuple[float, float]:
-        """Return the mean and standard deviation of the usage in the next `days`, which begin on `weekday`.
-
-        A part of a day at the end counts as that part of its usage. Nothing is expected of an account that never used any.
-        """
-        a_day = self._a_day()
-        if a_day <= 0.0 or days <= 0.0:
-            return 0.0, 0.0
-        scatter = self.numbers[SCATTER]
-        drift = self.drift * (1.0 + 3.0 / sqrt(self.days))
-        total = a_day * self._factors(days, weekday)
-        return total, total * sqrt(_CORRELATED * scatter * scatter / max(days, 1.0) + drift * drift)
-
-    def _a_day(self) -> float:
-        numbers = self.numbers
-        fast, slow = numbers[FAST], numbers[SLOW]
-        if fast <= 0.0:
-            return 0.0
-        back = _REVERT * max(-0.7, min(0.7, numbers[LONG] / fast - 1.0))
-        if self.days > _COHORT_AFTER and slow > 0.0:
-            back += _COHORT * (self.cohort.move - (fast / slow - 1.0))
-        return fast * (1.0 + max(-0.5, min(0.7, back)))
-
-    def _factors(self, days: float, weekday: int) -> float:
-        """Return the sum of the weekday factors over `days`."""
-        own, pooled = self.numbers, self.cohort.numbers
-        weeks = min(self.days // WEEK, 15) + 1
-        full = int(days)
-        whole = full // WEEK
-        mine = all_ = 0.0
-        if whole:
-            mine, all_ = whole * sum(own[OWN : OWN + WEEK]), whole * sum(pooled[:WEEK])
-        for ahead in range(weekday, weekday + full - WEEK * whole):
-            at = ahead % WEEK
-            mine += own[OWN + at]
-            all_ += pooled[at]
-        if days > full:
-            at = (weekday + full) % WEEK
-            mine += (days - full) * own[OWN + at]
-            all_ += (days - full) * pooled[at]
-        return (weeks * mine + _SURE_WEEKS * all_) / (weeks + _SURE_WEEKS)
-
-    def _factor(self, weekday: int) -> float:
-        weeks = min(self.days // WEEK, 15) + 1
-        own, pooled = self.numbers[OWN + weekday], self.cohort.numbers[weekday]
-        return (weeks * own + _SURE_WEEKS * pooled) / (weeks + _SURE_WEEKS)
+        """Return the mean and standard deviation of the usage in the next `days`, which begin on `weekday`."""
+        return remaining_after(self.numbers, self.days, days, weekday, self.cohort, self.drift)
 
     def _weekday(self, x: dict[Any, Any] | None, ahead: int) -> int:
         named = x.get("weekday") if x else None
         return (self.days + ahead if named is None else int(named)) % WEEK
-
-    def restore(self, days: int, numbers: array[float]) -> None:
-        """Take the place of the forecaster that was saved.
-
-        Raises:
-            ValueError: these are not one's numbers.
-        """
-        if len(numbers) != NUMBERS or days < 0:
-            raise ValueError(f"{days} days and {len(numbers)} numbers of a forecaster; expected {NUMBERS}")
-        self.days, self.numbers = days, numbers

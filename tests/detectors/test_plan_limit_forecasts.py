@@ -8,9 +8,11 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from detectors.alerts import Alert
 from detectors.cycle_forecast import CycleForecast, ForecastPool
+from detectors.detector import Settled
 from detectors.evaluation.limit import LimitAdapter
 from detectors.plan_limit import PlanLimit, PlanLimitSettings
 from detectors.plan_limit_pools import MOST_POOLS, Pools
@@ -128,7 +130,7 @@ def test_a_very_regular_account_is_forecast_narrowly() -> None:
     assert narrow.deviation / narrow.end < wide.deviation / wide.end
     for forecast, outlook in ((regular, narrow), (unsteady, wide)):
         for days in (7.0, 5.0, 3.0):
-            forecast.keep(outlook._replace(days=days), None)
+            forecast.keep(replace(outlook, days=days), None)
         forecast.settle(outlook.end + (0.0 if forecast is regular else 2 * outlook.deviation), None)
 
     assert regular.outlook(0.0, 20.0, 360).deviation < narrow.deviation
@@ -181,6 +183,30 @@ def test_an_account_that_is_not_known_and_a_cycle_that_is_over_are_what_they_are
     assert adapter.score(cycle | {"used": 5.0}) == 0.0
     adapter.learn({"account": "a", "t": 0.0, "value": 5.0})
     assert adapter.score(cycle | {"t": DAY * 30, "used": 10.0}) == 0.0
+
+
+def test_an_allowance_that_is_passed_is_certain_however_little_is_expected() -> None:
+    adapter = LimitAdapter()
+    for day in range(40):
+        adapter.learn({"account": "a", "t": DAY * day, "value": 0.001})
+    cycle = {"account": "a", "t": DAY * 40, "allowance": 10.0, "cycle_end": DAY * 60}
+
+    assert adapter.score(cycle | {"used": math.nextafter(10.0, 11.0)}) == 1.0
+    assert adapter.score(cycle | {"used": 10.0}) <= 1.0
+    assert adapter.score(cycle | {"used": 5.0}) < 0.05
+
+
+@pytest.mark.parametrize("odd", [1e300, -1e300, 1e-300], ids=repr)
+def test_absurd_usage_is_no_error_and_spoils_no_pool(odd: float) -> None:
+    adapter = LimitAdapter()
+    for day in range(90):
+        adapter.learn({"account": "a", "t": DAY * day, "value": odd if day == 50 else 1.0})
+        cycle_end = DAY * 30 * (day // 30 + 1)
+        asked = {"account": "a", "t": DAY * (day + 1), "used": 1.0, "allowance": 31.0, "cycle_end": cycle_end}
+        assert 0.0 <= adapter.score(asked) <= 1.0
+
+    assert all(math.isfinite(number) for counts in adapter.pool.errors.save() for number in counts)
+    assert all(map(math.isfinite, adapter.pool.cohort.save()[1]))
 
 
 # through the engine ---------------------------------------------------------------------------------------------------
@@ -240,6 +266,26 @@ def test_how_good_chances_were_is_kept_track_of(customer: Any) -> None:
     other = PlanLimit(PlanLimitSettings(), {"basic": Plan.model_validate(PLANS["basic"])})
     other.restore_pools(detector.save_pools(), PlanLimit.version)
     assert other.calibration() == calibration
+
+
+def test_what_is_settled_is_said_once_and_what_is_restored_not_again(customer: Any) -> None:
+    random = Random(4)
+    said: list[Settled] = []
+    for day in range(200):
+        use(customer, f"{random.uniform(0.1, 0.55):.3f}", FIRST + timedelta(days=day))
+        taken = customer.engine.take_settled()
+        assert {kind for kind, _ in taken} <= {"plan_limit"}
+        assert day % 30 > 25 or day % 30 < 5 or not taken  # a month's end settles it
+        said += taken.values()
+        assert customer.engine.take_settled() == {}
+    calibration = detector_of(customer).calibration()
+    other = PlanLimit(PlanLimitSettings(), {"basic": Plan.model_validate(PLANS["basic"])})
+    other.restore_pools(detector_of(customer).save_pools(), PlanLimit.version)
+
+    assert sum(each.number for each in said) == calibration.settled > 60
+    assert sum(each.squares for each in said) == pytest.approx(calibration.brier * calibration.settled)
+    assert all(0 <= each.happened <= each.number and 0.0 <= each.promised <= each.number for each in said)
+    assert other.take_settled() == {}
 
 
 def test_a_meter_is_saved_in_410_bytes_when_a_cycle_ends(customer: Any) -> None:

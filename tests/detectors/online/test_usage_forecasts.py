@@ -103,7 +103,7 @@ def test_a_zone_that_closes_its_day_later_belongs_to_that_day() -> None:
             together.learn_one(0.1 * zone, day)
             apart.learn_one(0.1 * zone, day - zone)
 
-    assert apart.numbers == together.numbers
+    assert apart.save()[1] == together.save()[1]
 
 
 def test_errors_that_are_heavy_tailed_are_learned_as_such() -> None:
@@ -162,6 +162,33 @@ def test_promises_that_are_kept_have_no_calibration_error() -> None:
     assert broken.calibration_error > 0.1
     assert kept.brier == pytest.approx(1 / 6, abs=0.01)
     assert sum(n for n, _, _ in kept.tenths()) == kept.settled == 20_000
+
+
+def test_each_promise_is_taken_once_and_what_is_restored_never() -> None:
+    reliability, other = Reliability(), Reliability()
+    for happened in (True, False):
+        reliability.learn_one(0.5, happened)
+    other.restore(*reliability.save())
+
+    assert reliability.take() == {5: (2, 1.0, 1, 0.5)}
+    assert reliability.take() == other.take() == {}
+    other.learn_one(1.0, True)
+    assert other.take() == {9: (1, 1.0, 1, 0.0)}
+    assert (other.settled, reliability.settled) == (3, 2)
+
+
+@pytest.mark.parametrize("squares", [[], [0.0] * 9])
+def test_promises_that_nobody_counted_are_refused(squares: list[float]) -> None:
+    with pytest.raises(ValueError, match="counts of probabilities"):
+        Reliability().restore([1] * 10, [0.5] * 10, [1] * 10, squares)
+    with pytest.raises(ValueError, match="none smaller than what happened"):
+        Reliability().restore([1] * 10, [0.5] * 10, [2] * 10, [0.0] * 10)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_a_cohort_that_is_no_number_is_refused(odd: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        DailyCohort().restore(3, [odd] * 11)
 
 
 def test_what_is_no_probability_is_ignored() -> None:
