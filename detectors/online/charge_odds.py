@@ -66,11 +66,13 @@ class ChargeOdds(base.Classifier):
 
     def predict_proba_one(self, x: dict[Any, float]) -> dict[Any, float]:  # type: ignore[override]
         """Return the probabilities of good and bad."""
-        found: dict[Any, float] = self._model.predict_proba_one(x)  # type: ignore[no-untyped-call]
+        found: dict[Any, float] = self._model.predict_proba_one(x)
         return found
 
-    def learn_one(self, x: dict[Any, float], y: bool) -> None:  # type: ignore[override]
-        """Learn whether it was bad."""
+    def learn_one(self, x: dict[Any, float], y: bool | None = None) -> None:  # type: ignore[override]
+        """Learn whether it was bad; None, of a charge whose label is still to come, teaches nothing."""
+        if y is None:
+            return
         if y:
             self.frauds += 1
         else:

@@ -2,14 +2,17 @@
 
 from math import exp, log, log10
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from river import linear_model, optim
 
+from detectors.evaluation.charge import ChargeAdapter
 from detectors.online.card_habit import CardHabit
 from detectors.online.charge_cross_numbers import Bins, crosses_of, extra_bits, name_of, run_bits
+from detectors.online.charge_crosses import ChargeCrosses
 from detectors.online.charge_odds import ChargeOdds, ConstantAdaGrad
 from detectors.online.charge_population import AmountPopulation, BinRarity, RatioHistogram
 from detectors.online.merchant_runs import BadRun, MerchantRuns
@@ -242,3 +245,84 @@ def test_a_model_that_was_saved_goes_on_as_it_was() -> None:
 
     assert restored.save() == odds.save()
     assert restored.predict_proba_one({1: 1.0, 2: 1.0, 70: 1.0}) == odds.predict_proba_one({1: 1.0, 2: 1.0, 70: 1.0})
+
+
+# a pipeline -----------------------------------------------------------------------------------------------------------
+
+
+def simulated(count: int) -> list[tuple[dict[str, Any], bool]]:
+    random, events = Random(12), []
+    for number in range(count):
+        is_bad = number % 60 == 0
+        events.append(
+            (
+                {
+                    "id": number,
+                    "account": f"a{random.randrange(40)}",
+                    "merchant": "bad" if is_bad else f"m{random.randrange(30)}",
+                    "t": number * 900.0,
+                    "amount": random.lognormvariate(3.3, 0.4) * (6 if number % 120 == 0 else 1),
+                },
+                is_bad,
+            )
+        )
+    return events
+
+
+@pytest.mark.parametrize("late", [0, 40])
+def test_the_pipeline_says_what_the_detectors_core_says(late: int) -> None:
+    model, adapter, events = ChargeCrosses() | ChargeOdds(), ChargeAdapter(), simulated(2600)
+    found = []
+    for number, (event, _) in enumerate(events):
+        found.append((model.predict_proba_one(event)[True], adapter.score(event)))
+        model.learn_one(event)
+        adapter.learn(event)
+        if number >= late:
+            known, is_bad = events[number - late]
+            label = known | {"now": event["t"] + 60.0}
+            model.learn_one(label, is_bad)
+            adapter.feedback(label, is_bad)
+    ready = [pair for (_, is_bad), pair in zip(events, found, strict=True)][2200:]
+
+    assert adapter._core.odds.is_ready
+    assert [ours for ours, _ in ready] == pytest.approx([theirs for _, theirs in ready], rel=1e-6)
+    assert max(ours for ours, _ in ready) > 0.5
+    assert min(ours for ours, _ in ready) < 0.01
+
+
+def test_a_label_that_is_there_at_once_needs_one_call() -> None:
+    at_once, later = ChargeCrosses() | ChargeOdds(), ChargeCrosses() | ChargeOdds()
+    for event, is_bad in simulated(300):
+        at_once.learn_one(event, is_bad)
+        later.learn_one(event)
+        later.learn_one(event, is_bad)
+    event, _ = simulated(301)[-1]
+
+    assert at_once.predict_proba_one(event) == later.predict_proba_one(event)
+
+
+def test_a_charge_that_waits_keeps_the_crosses_that_it_had() -> None:
+    crosses = ChargeCrosses(most_waiting=5)
+    events = [event for event, _ in simulated(50)]
+    before = crosses.transform_one(events[0])
+    for event in events[:5]:
+        crosses.learn_one(event)
+
+    assert crosses.transform_one(events[0]) == before
+    for event in events:
+        crosses.learn_one(event)
+    assert crosses.transform_one(events[0]) != before  # forgotten, and so seen anew
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{}, {"amount": None}, {"amount": float("nan")}, {"amount": float("inf")}, {"amount": -3.0}, {"t": float("nan")}],
+    ids=str,
+)
+def test_what_is_no_charge_has_no_crosses_and_teaches_nothing(odd: dict[str, Any]) -> None:
+    crosses, (event, _) = ChargeCrosses(), simulated(1)[0]
+    unusable = event | odd if odd else {}
+    crosses.learn_one(unusable, True)
+
+    assert crosses.transform_one(unusable) == {}
+    assert crosses.transform_one(event) == ChargeCrosses().transform_one(event)
