@@ -128,7 +128,7 @@ class SuspiciousCharge:
         """Return the question to ask about `event`, if there is one."""
         if not _is_spending(event) or event.amount < _for(event.currency, self._settings.least_amount):
             return ()
-        if _asked_on(seconds_of(event.time), memory) >= self._settings.questions_an_account_a_day:
+        if memory.asked and _asked_on(seconds_of(event.time), memory) >= self._settings.questions_an_account_a_day:
             return ()
         amount, merchant = float(event.amount), event.merchant.id
         if amount <= _SIMILAR * confirmed_up_to(memory, merchant):

@@ -29,6 +29,9 @@ _MOST_DENIALS = 3
 _MOST_LATELY = 12
 _POOLED_CHARGES = 10.0  # of an account's own, that the other accounts' love of the new counts for
 _TINY = 1e-6
+_SECOND_BYTES = 4
+_NEW = 2
+_NOTHING_NEW = (False, False, False, False)
 _MOST_DECADES = 5.0
 
 
@@ -52,7 +55,8 @@ class Signs(NamedTuple):
 
 def seconds_of(moment: datetime) -> int:
     """Return epoch seconds, rounded down, of 1970 to 2106: what is earlier or later counts as the first or last."""
-    return min(max((moment - _EPOCH) // _SECOND, 0), LAST_SECOND)
+    at = (moment - _EPOCH) // _SECOND
+    return at if 0 <= at <= LAST_SECOND else 0 if at < 0 else LAST_SECOND
 
 
 @lru_cache(maxsize=_MOST_LATELY + 1)
@@ -62,13 +66,14 @@ def _times(count: int) -> Struct:
 
 def lately(memory: Memory) -> tuple[int, ...]:
     """Return the times of the charges within the hour before the latest, in epoch seconds; at least one, once there was."""
-    return _times(len(memory.lately) // 4).unpack(memory.lately)
+    return _times(len(memory.lately) // _SECOND_BYTES).unpack(memory.lately)
 
 
 def keep_lately(at: int, memory: Memory) -> None:
     """Remember that there was a charge, and forget those more than an hour before the latest."""
-    if not memory.lately:
-        memory.lately = at.to_bytes(4, "little")
+    packed = memory.lately
+    if len(packed) <= _SECOND_BYTES and at - int.from_bytes(packed, "little") >= HOUR_SECONDS:  # as it mostly is
+        memory.lately = at.to_bytes(_SECOND_BYTES, "little")
         return
     times = (*lately(memory), at)
     latest = max(times)
@@ -78,7 +83,11 @@ def keep_lately(at: int, memory: Memory) -> None:
 
 def velocity_of(at: int, memory: Memory) -> int:
     """Return how many charges there were within the hour up to this one, itself counted."""
-    return 1 + sum(1 for earlier in lately(memory) if 0 <= at - earlier < HOUR_SECONDS) if memory.lately else 1
+    count = 1
+    for earlier in lately(memory):
+        if 0 <= at - earlier < HOUR_SECONDS:
+            count += 1
+    return count
 
 
 def signs_of(event: ChargePosted, at: int, facts: AccountFacts, memory: Memory, pools: Pools, denials: int) -> Signs:
@@ -93,33 +102,33 @@ def signs_of(event: ChargePosted, at: int, facts: AccountFacts, memory: Memory, 
         denials: how often customers denied a charge of the merchant, whoever was to blame.
     """
     habits, digests = habits_of(memory), news_of(event)
-    is_new, said = (False, False, False, False), (0, 0, 0, 0)
+    is_new, said = _NOTHING_NEW, (0, 0, 0, 0)
     rarities: list[tuple[str, float]] = []
     if habits.charges >= WARM_UP:
-        known = habits.known
-        first, second, third, fourth = (
-            digest != b"" and not has(each, digest) for digest, each in zip(digests, known, strict=True)
-        )
-        is_new = first, second, third, fourth
-        one, two, three, four = (1 + new if digest else 0 for digest, new in zip(digests, is_new, strict=True))
-        said = one, two, three, four
-        if any(is_new):
+        merchant, category, country, channel = map(_newness, digests, habits.known)
+        said = merchant, category, country, channel
+        if max(said) == _NEW:
+            is_new = merchant == _NEW, category == _NEW, country == _NEW, channel == _NEW
             rarities.append(_rarest_news(is_new, habits, pools))
-    velocity = velocity_of(at, memory)
-    velocity = min(velocity, _MOST_VELOCITY)
+    velocity = min(velocity_of(at, memory), _MOST_VELOCITY) if memory.lately else 1
     if velocity > 1:
         rarities.append(("velocity", pools.velocity.decades(velocity)))
-    category = digests[1]
+    label = digests[1]
     bits = extra_bits(
         1 + event.time.astimezone(facts.zone).hour // _HOURS_A_CROSS,
         said,
         velocity if velocity > 1 else 0,
         _CHANNELS[event.channel],
-        1 + category[0] if category else 0,
+        1 + label[0] if label else 0,
         memory.cards != b"" and not has_currency(event.currency, memory),
         min(denials, _MOST_DENIALS),
     )
     return Signs(habits, digests, is_new, velocity, Extra(bits, tuple(rarities), denials))
+
+
+def _newness(digest: bytes, known: bytes) -> int:
+    """Return 0 for what is not said, 1 for what the account met before, 2 for what is new to it."""
+    return 0 if not digest else 1 if known.endswith(digest) or has(known, digest) else _NEW
 
 
 def _rarest_news(is_new: tuple[bool, ...], habits: Habits, pools: Pools) -> tuple[str, float]:
