@@ -15,6 +15,7 @@ from detectors.events import ChargePosted, Merchant, UsageRecorded
 from detectors.message import Message
 from detectors.plans import Allowance, Plan
 from detectors.profile import AccountFacts
+from detectors.suspicious_charge_waiting import SIZE
 
 from .rows import Row
 
@@ -27,6 +28,7 @@ _PLAN = {
         allowances={meter: Allowance(quantity=Decimal(5000), unit="kWh", overage=Decimal(1)) for meter in _METERS},
     )
 }
+_DIGEST_BYTES = 5
 _FLOORS = {"usage_spike": 450, "plan_limit": 410, "monitored_series": 2048}
 
 
@@ -39,17 +41,43 @@ def rows() -> Iterator[Row]:
             one, two = (len(_saved(detector, list(_readings(_METERS[:number])))) for number in (1, 2))
             yield Row(f"{detector.kind}_state", two - one, "bytes", _FLOORS[detector.kind], is_ceiling=True)
         elif detector.kind == "suspicious_charge":
-            yield Row("suspicious_charge_state_with_all_that_waits", len(_saved(detector, list(_charges()))), "bytes")
+            yield from _charge_rows(detector)
+
+
+def _charge_rows(detector: Detector) -> Iterator[Row]:
+    """Yield what is saved of an account with one card: before anything waits, apart from digests, and a charge that waits."""
+    events = list(_charges())
+    memory: Any = _memory(detector, events)
+    whole, digests, waiting = (
+        len(detector.save(memory)),
+        _DIGEST_BYTES * _different(events),
+        len(memory.waiting) // SIZE,
+    )
+    memory.waiting = memory.merchants = b""
+    bare = len(detector.save(memory))
+    yield Row("suspicious_charge_state", bare - digests, "bytes", 60, is_ceiling=True)
+    yield Row("suspicious_charge_digests_of_what_is_known", digests, "bytes")
+    yield Row("suspicious_charge_waiting_charge", (whole - bare) / waiting, "bytes", 36, is_ceiling=True)
+
+
+def _different(events: Sequence[ChargePosted]) -> int:
+    """Return how many merchants, categories, countries and channels there are."""
+    sides = [(event.merchant.id, event.merchant.category, event.merchant.country, event.channel) for event in events]
+    return sum(len(set(side)) for side in zip(*sides, strict=True))
 
 
 def _saved(detector: Detector, events: Sequence[Message]) -> bytes:
+    return detector.save(_memory(detector, events))
+
+
+def _memory(detector: Detector, events: Sequence[Message]) -> Any:
     facts = AccountFacts("a", plan="p")
     memory: Any = detector.begin()
     for event in events:
         detector.settle(event.time, facts, memory)
         detector.score(event, facts, memory)
         detector.learn(event, facts, memory, ())
-    return detector.save(memory)
+    return memory
 
 
 def _readings(meters: Sequence[str]) -> Iterator[UsageRecorded]:

@@ -17,31 +17,31 @@ from .bulletins import Bulletin, MerchantDenied
 from .detector import DetectorSettings, Finding
 from .events import ChargePosted
 from .message import Message, Name
-from .online.card_habit import CardHabit
 from .profile import AccountFacts
 from .suspicious_charge_core import BASE, Sight
-from .suspicious_charge_extra import HOUR_SECONDS, WARM_UP, extra_of, is_new, seconds_of, velocity_of
+from .suspicious_charge_extra import WARM_UP, Signs, keep_lately, lately, seconds_of, signs_of
 from .suspicious_charge_labels import age, keep_waiting, learn_label, waiting_of
 from .suspicious_charge_memory import (
     KIND,
     VERSION,
+    Habits,
     Memory,
     card_of,
     confirm,
     confirmed_up_to,
     keep_card,
-    news_of,
+    keep_habits,
     restore_memory,
     save_memory,
     with_latest,
 )
 from .suspicious_charge_pools import Pools
-from .suspicious_charge_waiting import key_of, merchant_key
+from .suspicious_charge_waiting import card_name, currency_of, key_of, merchant_key
 from .suspicious_charge_words import ask_about
 
 _SOURCE = "/foretell/streams"
 _DAY_SECONDS = 86_400
-_MOST_LATELY = 12
+_MOST_ASKED = 128  # a day's questions, of which there are no more than 100
 _ABSURD = 1e12  # in any currency's major unit: teaches as if it were that much
 _SIMILAR = 1.5  # times the amount that the customer called their own
 _LARGE_AND_NEW = 2.0  # times what the card usually pays
@@ -119,6 +119,7 @@ class SuspiciousCharge:
     def settle(self, now: datetime, facts: AccountFacts, memory: Memory) -> None:  # noqa: ARG002 - the protocol
         """Learn as good the charges that nobody disputed for `labels_within_days`."""
         if memory.waiting:
+            self._glance.seen = None  # what a label teaches may change what was seen
             within = self._settings.labels_within_days * _DAY_SECONDS
             pools = self._pools
             age(pools.core, memory, seconds_of(now), within, self._board.run_of, pools.population)
@@ -127,16 +128,17 @@ class SuspiciousCharge:
         """Return the question to ask about `event`, if there is one."""
         if not _is_spending(event) or event.amount < _for(event.currency, self._settings.least_amount):
             return ()
-        if _asked_on(seconds_of(event.time), memory) >= self._settings.questions_an_account_a_day:
+        if memory.asked and _asked_on(seconds_of(event.time), memory) >= self._settings.questions_an_account_a_day:
             return ()
         amount, merchant = float(event.amount), event.merchant.id
         if amount <= _SIMILAR * confirmed_up_to(memory, merchant):
             return ()
-        sight, card = self._see(event, facts, memory)
+        sight, _ = self._see(event, facts, memory)
         core, line = self._pools.core, self._pools.line.value
         over = core.decades(sight) - line
+        card = sight.look.card
         is_large = event.amount >= _for(event.currency, self._settings.large_amount) and (
-            card.charges < WARM_UP or amount > _LARGE_AND_NEW * card.usual
+            card[1] < WARM_UP or amount > _LARGE_AND_NEW * card[4]
         )
         if over < 0 and not is_large:
             return ()
@@ -152,10 +154,9 @@ class SuspiciousCharge:
         said = _said(event)
         if said is None or not said[1]:
             return ()
-        found = waiting_of(memory, said[0])
-        if found is None:
+        waiting = waiting_of(memory, said[0])
+        if waiting is None:
             return ()
-        card, waiting = found
         name = event.alert_id if isinstance(event, (AnswerGiven, LabelGiven)) and event.alert_id else event.id
         return (
             MerchantDenied(
@@ -164,7 +165,7 @@ class SuspiciousCharge:
                 time=event.time,
                 merchant=waiting.merchant,
                 charged_at=datetime.fromtimestamp(waiting.at, UTC),
-                blames_card=self._pools.core.blames_card(waiting, self._pools.population(card[:3])),
+                blames_card=self._pools.core.blames_card(waiting, self._pools.population(currency_of(waiting.card))),
             ),
         )
 
@@ -173,6 +174,7 @@ class SuspiciousCharge:
         if isinstance(event, ChargePosted):
             self._learn_charge(event, facts, memory, raised)
             return
+        self._glance.seen = None
         said = _said(event)
         if said is not None:
             self._learn_said(event, memory, *said)
@@ -201,59 +203,58 @@ class SuspiciousCharge:
             self._pools = Pools.restored(saved, version)
         self._glance = _Glance()
 
-    def _see(self, event: ChargePosted, facts: AccountFacts, memory: Memory) -> tuple[Sight, CardHabit]:
+    def _see(self, event: ChargePosted, facts: AccountFacts, memory: Memory) -> tuple[Sight, Signs]:
+        """Return how a charge looks and what else it says; worked out once to score and to learn it."""
         seen = self._glance.seen
         if seen is not None and seen[0] is event and seen[1] is memory:
             return seen[2], seen[3]
-        merchant, card = event.merchant.id, card_of(_card_name(event), memory)
-        key = merchant_key(merchant)
-        extra = extra_of(event, facts, memory, self._pools, self._board.denials(merchant))
-        population, amount = self._pools.population(event.currency), min(float(event.amount), _ABSURD)
-        run, at = self._board.run_of(merchant), seconds_of(event.time)
-        sight = self._pools.core.see(card, population, key, run, at, amount, extra)
-        self._glance.seen = event, memory, sight, card
-        return sight, card
+        merchant, at, board, pools = event.merchant.id, seconds_of(event.time), self._board, self._pools
+        signs = signs_of(event, at, facts, memory, pools, board.denials(merchant))
+        card = card_of(card_name(event.currency, event.card_last4), memory)
+        population, amount = pools.population(event.currency), min(float(event.amount), _ABSURD)
+        sight = pools.core.see(
+            card, population, merchant_key(merchant), board.run_of(merchant), at, amount, signs.extra
+        )
+        self._glance.seen = event, memory, sight, signs
+        return sight, signs
 
     def _learn_charge(self, event: ChargePosted, facts: AccountFacts, memory: Memory, raised: Sequence[Alert]) -> None:
-        at = seconds_of(event.time)
         if not _is_spending(event):
+            self._glance.seen = None
             self.irregularities["not_above_zero" if event.amount <= 0 else "refused_charge"] += 1
             if event.amount > 0:
-                memory.lately = _lately(memory.lately, at)  # a thief who tries and fails is a sign of the next try
+                keep_lately(seconds_of(event.time), memory)  # a thief who tries and fails is a sign of the next try
             return
-        sight, card = self._see(event, facts, memory)
+        sight, signs = self._see(event, facts, memory)
         self._glance.seen = None
-        self._count_irregular(event, card, at)
-        pools, name = self._pools, _card_name(event)
+        pools, look = self._pools, sight.look
+        at, name = int(look.at), look.card[0]
+        self._count_irregular(event, look.card[2], at)
         pools.line.learn_one(bool(raised), self._share())
-        pools.velocity.learn_one(velocity_of(at, memory))
+        pools.velocity.learn_one(signs.velocity)
         if memory.lately:
-            pools.learn_gap(at - memory.lately[-1])
-        memory.lately = _lately(memory.lately, at)
+            pools.learn_gap(at - lately(memory)[-1])
+        keep_lately(at, memory)
         if raised:
-            memory.asked = at // _DAY_SECONDS, _asked_on(at, memory) + 1
-        self._learn_news(event, memory)
+            memory.asked = at // _DAY_SECONDS * _MOST_ASKED + _asked_on(at, memory) + 1
+        self._learn_news(signs, memory)
         key = key_of(derive_alert_id(event.account, KIND, event.id, event.id, ""))
         merchant = merchant_key(event.merchant.id)
-        pools.core.take(sight, card, pools.population_to_teach(event.currency), merchant)
-        keep_card(name, card, memory)
-        memory.charges += 1
-        if keep_waiting(memory, key, name, merchant, sight):
+        keep_card(name, pools.core.take(sight, pools.population_to_teach(event.currency), merchant), memory)
+        if keep_waiting(memory, key, merchant, sight):
             self.irregularities["waited_too_long"] += 1
 
-    def _learn_news(self, event: ChargePosted, memory: Memory) -> None:
-        digests = news_of(event)
-        if memory.charges >= WARM_UP:
-            news = is_new(event, memory)
-            for digest, new, mean in zip(digests, news, self._pools.broken, strict=True):
+    def _learn_news(self, signs: Signs, memory: Memory) -> None:
+        (charges, news, known), digests, is_new, _, _ = signs
+        if charges >= WARM_UP:
+            for digest, new, mean in zip(digests, is_new, self._pools.broken, strict=True):
                 if digest:
                     mean.update(float(new))
-            first, second, third, fourth = map(sum, zip(memory.news, news, strict=True))
-            memory.news = first, second, third, fourth
-        merchant, category, country, channel = (
-            with_latest(known, digest) if digest else known for known, digest in zip(memory.known, digests, strict=True)
-        )
-        memory.known = merchant, category, country, channel
+            if any(is_new):
+                first, second, third, fourth = map(sum, zip(news, is_new, strict=True))
+                news = first, second, third, fourth
+        merchant, category, country, channel = map(with_latest, known, digests)
+        keep_habits(Habits(charges + 1, news, (merchant, category, country, channel)), memory)
 
     def _learn_said(self, event: Message, memory: Memory, key: bytes, bad: bool) -> None:
         pools, is_answer = self._pools, isinstance(event, AnswerGiven)
@@ -268,10 +269,10 @@ class SuspiciousCharge:
         """Return the share of charges that may be asked about: questions over charges, both per account and day."""
         return min(self._settings.questions_a_day_per_thousand_accounts / 1000 * self._pools.gap_days, 1.0)
 
-    def _count_irregular(self, event: ChargePosted, card: CardHabit, at: int) -> None:
+    def _count_irregular(self, event: ChargePosted, latest: int, at: int) -> None:
         if event.amount > _ABSURD:
             self.irregularities["absurd_amount"] += 1
-        if at < card.at:
+        if at < latest:
             self.irregularities["clock_jumped_back"] += 1
 
 
@@ -281,7 +282,7 @@ class _Glance:
     __slots__ = ("seen",)
 
     def __init__(self) -> None:
-        self.seen: tuple[ChargePosted, Memory, Sight, CardHabit] | None = None
+        self.seen: tuple[ChargePosted, Memory, Sight, Signs] | None = None
 
     def __reduce__(self) -> tuple[type[_Glance], tuple[()]]:
         return _Glance, ()
@@ -299,10 +300,6 @@ def _said(event: Message) -> tuple[bytes, bool] | None:
     return None
 
 
-def _card_name(event: ChargePosted) -> str:
-    return event.currency + (event.card_last4 or "")
-
-
 def _for(currency: str, amounts: dict[str, Decimal]) -> Decimal:
     return amounts.get(currency, amounts[_OTHERS])
 
@@ -313,11 +310,5 @@ def _is_spending(event: Message) -> TypeGuard[ChargePosted]:
 
 def _asked_on(at: int, memory: Memory) -> int:
     """Return how many questions were asked on the day of `at`."""
-    day, count = memory.asked
+    day, count = divmod(memory.asked, _MOST_ASKED)
     return count if day == at // _DAY_SECONDS else 0
-
-
-def _lately(lately: tuple[int, ...], at: int) -> tuple[int, ...]:
-    """Return the charges within the hour before the latest, and at least the last one."""
-    latest = max(at, *lately, at)
-    return tuple([each for each in (*lately, at) if latest - each < HOUR_SECONDS][-_MOST_LATELY:])

@@ -7,28 +7,38 @@ from collections.abc import Callable
 from .online.charge_population import AmountPopulation
 from .online.merchant_runs import BadRun
 from .suspicious_charge_core import ChargeCore, Sight, Waiting
-from .suspicious_charge_memory import MOST_WAITING, Memory
-from .suspicious_charge_waiting import is_confirmed, packed, place_of, time_of, unpacked
+from .suspicious_charge_memory import MOST_WAITING, Memory, accuse_card
+from .suspicious_charge_waiting import (
+    KEY_BYTES,
+    SIZE,
+    added,
+    confirmed,
+    currency_of,
+    is_confirmed,
+    removed,
+    start_of,
+    time_of,
+    unpacked,
+)
 
 RunOf = Callable[[str], BadRun | None]
 PopulationOf = Callable[[str], AmountPopulation]
 
 
-def keep_waiting(memory: Memory, key: bytes, card: str, merchant: str, sight: Sight) -> bool:
+def keep_waiting(memory: Memory, key: bytes, merchant: str, sight: Sight) -> bool:
     """Keep a charge until its label comes; return whether an older one had to go for it."""
-    look = sight.look
-    waiting = Waiting(int(look.at), look.amount, merchant, look.ratio, sight.is_out_of_habit, sight.crosses)
-    memory.waiting.append(packed(key, card, waiting))
-    if len(memory.waiting) > MOST_WAITING:
-        del memory.waiting[0]
-        return True
-    return False
+    waiting, ids = memory.waiting, memory.merchants
+    is_full = len(waiting) >= MOST_WAITING * SIZE
+    if is_full:
+        waiting = removed(waiting, 0)
+    memory.waiting, memory.merchants = added(waiting, ids, key, merchant, sight)
+    return is_full
 
 
-def waiting_of(memory: Memory, key: bytes) -> tuple[str, Waiting] | None:
-    """Return a charge that waits for its label, and its card's name."""
-    place = place_of(key, memory.waiting)
-    return None if place < 0 else unpacked(memory.waiting[place])
+def waiting_of(memory: Memory, key: bytes) -> Waiting | None:
+    """Return a charge that waits for its label; None where none such does."""
+    start = start_of(key, memory.waiting)
+    return None if start < 0 else unpacked(memory.waiting, memory.merchants, start)
 
 
 def learn_label(
@@ -54,15 +64,20 @@ def learn_label(
         population_of: what is paid in a currency.
         keep: keep it as confirmed, since a denial may still override that.
     """
-    place = place_of(key, memory.waiting)
-    if place < 0:
+    packed = memory.waiting
+    start = start_of(key, packed)
+    if start < 0:
         return None
-    record = memory.waiting.pop(place)
-    card, waiting = unpacked(record)
-    if bad or not is_confirmed(record):
-        core.label(waiting, bad, now, memory.cards.get(card), population_of(card[:3]), run_of(waiting.merchant))
+    waiting = unpacked(packed, memory.merchants, start)
+    _, _, merchant, card, _, _, _ = waiting
+    if bad or not is_confirmed(packed, start):
+        accuses = core.label(waiting, bad, now, population_of(currency_of(card)), run_of(merchant))
+        if accuses:
+            accuse_card(card, waiting.at, now, memory)
     if keep:
-        memory.waiting.insert(place, packed(key, card, waiting, is_confirmed=True))
+        memory.waiting = confirmed(packed, start)
+    else:
+        memory.waiting = removed(packed, start)
     return waiting
 
 
@@ -70,5 +85,5 @@ def age(
     core: ChargeCore, memory: Memory, now: float, within_seconds: float, run_of: RunOf, population_of: PopulationOf
 ) -> None:
     """Learn as good the charges that nobody disputed for so long. Looks no further than the first that is younger."""
-    while memory.waiting and now - time_of(memory.waiting[0]) > within_seconds:
-        learn_label(core, memory, memory.waiting[0][:6], False, now, run_of, population_of)
+    while memory.waiting and now - time_of(memory.waiting) > within_seconds:
+        learn_label(core, memory, memory.waiting[:KEY_BYTES], False, now, run_of, population_of)

@@ -9,7 +9,7 @@ import msgspec
 from river import stats
 
 from .online import UpperTail
-from .online.charge_population import AmountPopulation
+from .online.charge_population import AmountPopulation, SavedRarity, SavedRatios
 from .online.merchant_runs import RunSeen
 from .online.question_line import QuestionLine
 from .saved_memory import Format
@@ -89,8 +89,8 @@ class Pools:
                 parts=sorted(found),
                 labels=(frauds, goods),
                 charges=core.charges,
-                ratios=core.ratios.save(),
-                tails=(core.heights, core.suspicions),
+                ratios=core.ratios.save_all(),
+                tails=(core.heights.save(), core.suspicions.save()),
                 populations={currency: each.save() for currency, each in self.populations.items()},
                 velocity=(self.velocity.save_counts(), self.velocity.save_table()),
                 broken=[float(mean.get()) for mean in self.broken],
@@ -116,13 +116,15 @@ class Pools:
         runs = [each for part in _in_order("runs/", found.parts) for each in _RUNS.decode(saved[part], version)]
         try:
             core.odds.restore((*found.labels, weights))
-            core.ratios.restore(found.ratios)
+            core.counts_rarity = not core.odds.is_ready
+            core.ratios.restore_all(found.ratios)
+            for rarity, saved_rarity in zip((core.heights, core.suspicions), found.tails, strict=True):
+                rarity.restore(saved_rarity)
             pools.velocity.restore(*found.velocity)
         except ValueError as error:
             raise _COUNTS.damaged(str(error)) from error
         core.runs.restore(runs)
         core.charges = found.charges
-        core.heights, core.suspicions = found.tails
         pools.populations = {intern(name): AmountPopulation.restored(each) for name, each in found.populations.items()}
         pools.broken = tuple(stats.EWMean(_FADING) for _ in NEWS)
         for mean, value in zip(pools.broken, found.broken, strict=True):
@@ -138,8 +140,8 @@ class _Saved(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     parts: list[str]
     labels: tuple[int, int]
     charges: int
-    ratios: tuple[int, list[float], list[float], list[float]]
-    tails: tuple[list[float], list[float]]
+    ratios: SavedRatios
+    tails: tuple[SavedRarity, SavedRarity]
     populations: dict[str, tuple[int, float, float, float, int, float]]
     velocity: tuple[list[int], tuple[int, list[float]]]
     broken: list[float]

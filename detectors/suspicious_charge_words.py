@@ -9,7 +9,7 @@ from .alerts import FactValue, Harm, Option, Question, Reason
 from .detector import Finding
 from .events import ChargePosted
 from .meter_reading import readable
-from .online.card_habit import CardHabit
+from .online.card_habit import Card
 from .profile import AccountFacts
 from .suspicious_charge_core import BASE
 from .suspicious_charge_extra import WARM_UP, seconds_of, velocity_of
@@ -28,7 +28,7 @@ def ask_about(
     event: ChargePosted,
     facts: AccountFacts,
     memory: Memory,
-    card: CardHabit,
+    card: Card,
     contributions: Mapping[str, float],
     denials: int,
 ) -> Finding:
@@ -71,19 +71,17 @@ def ask_about(
     )
 
 
-def _reason(
-    name: str, event: ChargePosted, memory: Memory, card: CardHabit, denials: int, contribution: float
-) -> Reason:
+def _reason(name: str, event: ChargePosted, memory: Memory, card: Card, denials: int, contribution: float) -> Reason:
     merchant, usual, seen = event.merchant, None, None
     others = {"merchant": merchant.label, "category": merchant.category, "country": merchant.country}
     if name == "amount":
         seen = f"{readable(event.amount)} {event.currency}"
-        if card.charges < WARM_UP:
+        if card[1] < WARM_UP:
             what = f"{seen} is a large amount for a customer whose habits are not known yet."
         else:
-            usual = f"{card.usual:.0f} {event.currency}"
+            usual = f"{card[4]:.0f} {event.currency}"
             what = f"{seen} is far more than the customer usually pays, {usual}."
-            if float(event.amount) <= card.usual:
+            if float(event.amount) <= card[4]:
                 what = f"{seen} is no more than the customer usually pays, {usual}."
     elif name == "velocity":
         count = velocity_of(seconds_of(event.time), memory)

@@ -8,8 +8,9 @@ rarity in decades, 3.0 is one in a thousand. `river.utils.check_estimator` passe
 
 from .alert_line import AlertLine
 from .card_habit import CardHabit
+from .charge_crosses import ChargeCrosses
 from .charge_odds import ChargeOdds
-from .charge_population import AmountPopulation, RatioHistogram
+from .charge_population import AmountPopulation, BinRarity, RatioHistogram
 from .daily_cohort import DailyCohort
 from .forecast_errors import ForecastErrors
 from .log_tail import LogTail
@@ -27,7 +28,9 @@ from .usage_spikes import UsageSpikes
 __all__ = [
     "AlertLine",
     "AmountPopulation",
+    "BinRarity",
     "CardHabit",
+    "ChargeCrosses",
     "ChargeOdds",
     "DailyCohort",
     "ForecastErrors",

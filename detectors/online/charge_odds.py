@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import log10
+from math import log10, sqrt
 from typing import Any
 
 from river import base, linear_model, optim
@@ -14,11 +14,32 @@ _GOODS_NEEDED = 2_000
 _RATE = 0.3
 
 
+class ConstantAdaGrad(optim.AdaGrad):
+    """River's AdaGrad for a rate that does not change: it is asked for once a step, not once a weight.
+
+    Squares and roots are taken by `*` and `sqrt` rather than by powers, so the last bit may differ.
+
+    >>> model = linear_model.LogisticRegression(optimizer=ConstantAdaGrad(0.3))
+    >>> model.learn_one({"a": 1.0}, True)
+    >>> round(model.weights["a"], 3)
+    0.3
+    """
+
+    def step(self, w: Any, g: Any) -> Any:
+        """Move the weights `w`, a mapping, against the gradient `g`, and return them."""
+        rate, eps, squares = self.learning_rate, self.eps, self.g2
+        for name, each in g.items():
+            square = squares[name] = squares[name] + each * each
+            w[name] -= rate / sqrt(square + eps) * each
+        self.n_iterations += 1
+        return w
+
+
 class ChargeOdds(base.Classifier):
     """River's logistic regression on one-hot crosses, with AdaGrad (Duchi, Hazan, Singer 2011), which needs no scaler.
 
-    The intercept is a cross of its own, `0`, so that it learns at AdaGrad's rate too. A `compose.Pipeline` may stand before
-    it; the detector hands over its crosses directly, which saves a dictionary a charge.
+    The intercept is a cross of its own, `0`, so that it learns at AdaGrad's rate too. `ChargeCrosses() | ChargeOdds()` is a
+    `compose.Pipeline` that takes charges; the detector hands over its crosses directly.
 
     Args:
         rate: AdaGrad's; between .2 and .5 nothing changes.
@@ -26,6 +47,7 @@ class ChargeOdds(base.Classifier):
     Attributes:
         frauds: how many bad ones were learned.
         goods: how many others.
+        is_ready: whether enough labels were learned to be believed: 30 reports alone rank worse than none.
 
     >>> odds = ChargeOdds()
     >>> for _ in range(40):
@@ -39,25 +61,28 @@ class ChargeOdds(base.Classifier):
         self.rate = rate
         self.frauds = 0
         self.goods = 0
-        self._model = linear_model.LogisticRegression(optimizer=optim.AdaGrad(rate), intercept_lr=0.0)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether enough labels were learned to be believed: 30 reports alone rank worse than none."""
-        return self.frauds >= _FRAUDS_NEEDED and self.goods >= _GOODS_NEEDED
+        self.is_ready = False
+        self._model = _model(rate)
 
     def predict_proba_one(self, x: dict[Any, float]) -> dict[Any, float]:  # type: ignore[override]
         """Return the probabilities of good and bad."""
-        found: dict[Any, float] = self._model.predict_proba_one(x)  # type: ignore[no-untyped-call]
+        found: dict[Any, float] = self._model.predict_proba_one(x)
         return found
 
-    def learn_one(self, x: dict[Any, float], y: bool) -> None:  # type: ignore[override]
-        """Learn whether it was bad."""
+    def learn_one(self, x: dict[Any, float], y: bool | None = None) -> None:  # type: ignore[override]
+        """Learn whether it was bad; None, of a charge whose label is still to come, teaches nothing."""
+        if y is None:
+            return
         if y:
             self.frauds += 1
         else:
             self.goods += 1
+        if not self.is_ready:
+            self.is_ready = self._is_enough()
         self._model.learn_one(x, y)
+
+    def _is_enough(self) -> bool:
+        return self.frauds >= _FRAUDS_NEEDED and self.goods >= _GOODS_NEEDED
 
     def weights_of(self, crosses: Iterable[int]) -> list[float]:
         """Return what each cross adds, in decades of odds."""
@@ -72,9 +97,14 @@ class ChargeOdds(base.Classifier):
     def restore(self, saved: tuple[int, int, list[tuple[int, float, float]]]) -> None:
         """Take the place of the model that was saved."""
         self.frauds, self.goods, weights = saved
-        self._model = linear_model.LogisticRegression(optimizer=optim.AdaGrad(self.rate), intercept_lr=0.0)
+        self.is_ready = self._is_enough()
+        self._model = _model(self.rate)
         self._model._weights = VectorDict({key: weight for key, weight, _ in weights})  # noqa: SLF001
         self._model.optimizer.g2.update({key: square for key, _, square in weights})
+
+
+def _model(rate: float) -> Any:
+    return linear_model.LogisticRegression(optimizer=ConstantAdaGrad(rate), intercept_lr=0.0)
 
 
 _DECADE = log10(2.718281828459045)

@@ -6,15 +6,14 @@ from typing import NamedTuple
 
 from river import base
 
+from .charge_cross_numbers import run_bits
+
 _DAY = 86_400.0
 _KEPT_SECONDS = 60 * _DAY
 _MOST_RUNS = 10_000
 _BADS = (0, 1, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 6)
 _SINCE = (0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, 7, 8)
 _MOST_GOODS = 5
-
-MERCHANT_CROSSES = range(2000, 3400)
-"""The crosses that say what a merchant's run is like."""
 
 
 class BadRun(NamedTuple):
@@ -63,14 +62,14 @@ class MerchantRuns(base.Estimator):
     """What was seen at merchants while they have a run of bad charges: some hundreds of ten thousand.
 
     The run itself is told by others (a customer's "no" goes to every partition); what is learned here is how the run
-    fares: charges and confirmed good charges since, and within. The crosses of its age let a model learn the hazard of any
-    length of a run.
+    fares: charges and confirmed good charges since, and within.
 
     >>> runs, bad = MerchantRuns(), BadRun(0, 0, 1)
-    >>> runs.passed("dealer", bad)
+    >>> runs.passed("dealer", runs.seen("dealer", bad))
     >>> runs.learn_good("dealer", 86400.0, 172800.0, bad)
-    >>> runs.seen("dealer", bad).goods, len(runs.crosses("dealer", 172800.0, bad))
-    (1, 5)
+    >>> seen, _ = runs.look("dealer", 172800.0, bad)
+    >>> seen.goods, seen.since
+    (1, 1)
     """
 
     __slots__ = ("_seen",)
@@ -90,44 +89,42 @@ class MerchantRuns(base.Estimator):
             return seen
         before = seen.run
         if run.last <= before.last:
-            return seen._replace(run=run)
+            return RunSeen(run, seen.begun, seen.goods, seen.since, seen.inside)
         if run.onset > before.last or seen.goods > 2 + before.bads - seen.begun[1]:
             return RunSeen(run, (run.onset, 0) if run.onset > before.last else (run.last, before.bads))
         return RunSeen(run, seen.begun, inside=seen.inside + seen.goods)
 
-    def crosses(self, merchant: str, at: float, run: BadRun) -> tuple[int, ...]:
-        """Return what the merchant's run says about a charge made at `at`, as numbers of one-hot crosses."""
-        if run.is_over(at):
-            return ()
+    def look(self, merchant: str, at: float, run: BadRun) -> tuple[RunSeen, int]:
+        """Return what was seen and what it says about a charge made at `at`, packed by `run_bits`; changes nothing."""
         seen = self.seen(merchant, run)
-        onset, count = max(run.onset, seen.begun[0]), run.bads - seen.begun[1]
-        age, quiet = max(0.0, (at - onset) / _DAY), max(0.0, (at - run.last) / _DAY)
-        bads, goods = _BADS[min(max(count, 0), 12)], min(seen.goods, _MOST_GOODS)
-        since = _SINCE[min(seen.since, 18)]
-        share = 4 * seen.inside // (seen.inside + max(count, 1)) if seen.inside else 0
-        return (
-            2000 + int(min(age, 48) / 2) * 4 + min(goods, 3),
-            3000 + (goods * 7 + bads) * 4 + share,
-            2200 + int(min(quiet, 32) / 2) * 6 + goods,
-            2400 + bads * 16 + int(min(age, 45) / 3),
-            2600 + (since * 7 + bads) * 3 + min(goods, 2),
+        since_when, not_counted = seen.begun
+        count = max(run.bads - not_counted, 0)
+        age, quiet = (at - max(run.onset, since_when)) / _DAY, (at - run.last) / _DAY
+        inside = seen.inside
+        return seen, run_bits(
+            max(0.0, age),
+            max(0.0, quiet),
+            _BADS[min(count, 12)],
+            min(seen.goods, _MOST_GOODS),
+            _SINCE[min(seen.since, 18)],
+            4 * inside // (inside + max(count, 1)) if inside else 0,
         )
 
-    def passed(self, merchant: str, run: BadRun) -> None:
-        """Count a charge at a merchant that has a run."""
-        seen = self.seen(merchant, run)
-        self._keep(merchant, seen._replace(since=seen.since + 1))
+    def passed(self, merchant: str, seen: RunSeen) -> None:
+        """Count a charge at a merchant that has a run, of which so much was seen."""
+        run, begun, goods, since, inside = seen
+        self._keep(merchant, RunSeen(run, begun, goods, since + 1, inside))
 
     def learn_good(self, merchant: str, at: float, now: float, run: BadRun) -> None:
         """Count a charge, made at `at`, that was confirmed good at `now`."""
         if run.is_over(now):
             self._seen.pop(merchant, None)
             return
-        seen = self.seen(merchant, run)
+        run, begun, goods, since, inside = self.seen(merchant, run)
         if at > run.last:
-            self._keep(merchant, seen._replace(goods=seen.goods + 1))
-        elif at >= max(run.onset, seen.begun[0]):
-            self._keep(merchant, seen._replace(inside=seen.inside + 1))
+            self._keep(merchant, RunSeen(run, begun, goods + 1, since, inside))
+        elif at >= max(run.onset, begun[0]):
+            self._keep(merchant, RunSeen(run, begun, goods, since, inside + 1))
 
     def _keep(self, merchant: str, seen: RunSeen) -> None:
         self._seen[merchant] = seen

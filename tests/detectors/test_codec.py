@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.alerts import Alert, AnswerGiven, DetectorVersion, Evidence, Harm, Option, Question, Reason, Receipt
+from detectors.alerts import (
+    Alert,
+    AnswerGiven,
+    DetectorVersion,
+    Evidence,
+    Harm,
+    LabelGiven,
+    Option,
+    Question,
+    Reason,
+    Receipt,
+)
 from detectors.bulletins import (
     Bulletin,
     IncidentReported,
@@ -125,6 +137,9 @@ answers = made(
     channel=st.none() | names,
     at=times,
 )
+labels = made(LabelGiven, event_id=names, alert_id=st.none() | names, bad=st.booleans(), by=st.none() | names) | made(
+    LabelGiven, alert_id=names, bad=st.booleans()
+)
 incident_facts: dict[str, st.SearchStrategy[Any]] = {
     "incident": names,
     "accounts": st.none() | st.lists(names, max_size=2),
@@ -154,7 +169,7 @@ notices = bulletin(
     ),
 )
 denials = bulletin(MerchantDenied, merchant=names)
-events = st.one_of(usages, charges, updates, closings, answers, reports, changes, notices, denials)
+events = st.one_of(usages, charges, updates, closings, answers, labels, reports, changes, notices, denials)
 alerts = st.builds(
     Alert,
     id=names,
@@ -392,6 +407,36 @@ def test_a_mapping_times_what_is_no_number_is_rejected() -> None:
     reader = Reader(("usage.recorded",), {"quantity": Source(path="quantity", times=Decimal(2))})
 
     assert rejection(reader, orjson.dumps(PLAIN | {"quantity": "much"})).reason == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"bad": True}, "names neither event_id nor alert_id"),
+        ({"event_id": "c1"}, "bad"),
+        ({"event_id": "c1", "bad": "perhaps"}, "bad"),
+        ({"event_id": "", "bad": False}, "event_id"),
+    ],
+)
+def test_a_label_that_says_not_of_what_or_not_which_is_rejected(given: dict[str, Any], wrong: str) -> None:
+    envelope = {name: PLAIN[name] for name in ("id", "source", "time", "account")}
+    rejected = rejection(Reader(("label.given",)), orjson.dumps(envelope | given))
+
+    assert rejected.reason == "invalid"
+    assert wrong in rejected.detail
+
+
+def test_the_schema_of_a_label_is_what_is_written_and_read() -> None:
+    schema = orjson.loads((Path(__file__).parents[2] / "docs" / "schemas" / "label.given.json").read_bytes())
+    envelope = {name: PLAIN[name] for name in ("id", "source", "time", "account")}
+    given = {"event_id": "c1", "alert_id": "x1", "bad": True, "by": "bank"}
+    label = Reader(("label.given",)).read(orjson.dumps(envelope | given))
+    written = orjson.loads(encode(label)[0])["data"]
+
+    assert {name: getattr(label, name) for name in given} == given
+    assert written.items() >= given.items()
+    assert {"event_id", "alert_id", "bad", "by"} <= set(schema["properties"])
+    assert "bad" in schema["required"]
 
 
 def test_a_reject_names_each_wrong_field() -> None:

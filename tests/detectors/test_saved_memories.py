@@ -99,7 +99,9 @@ def ordinary() -> tuple[tuple[Detector, ...], list[Any]]:
         events.append(charge(number, at, f"{random.lognormvariate(3.3, 0.5):.2f}", merchant))
     memories = remembered(detectors, AccountFacts("a1", plan="basic"), events)
     place = next(number for number, each in enumerate(detectors) if each.kind == "suspicious_charge")
-    memories[place].waiting = []  # charges that wait for their label come on top, see test_suspicious_charge_labels.py
+    memories[place].waiting = memories[place].merchants = (
+        b""  # charges that wait for their label come on top, see test_suspicious_charge_labels.py
+    )
     return detectors, memories
 
 

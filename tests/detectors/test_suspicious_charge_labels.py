@@ -16,6 +16,7 @@ from detectors.events import ChargePosted, Merchant
 from detectors.profile import AccountFacts
 from detectors.suspicious_charge import IRREGULARITIES, SuspiciousCharge, SuspiciousChargeSettings
 from detectors.suspicious_charge_memory import confirm
+from detectors.suspicious_charge_waiting import SIZE
 
 START = datetime(2026, 2, 2, tzinfo=UTC)
 DAY = 86_400.0
@@ -141,7 +142,7 @@ def test_what_nobody_disputed_teaches_as_good_once() -> None:
         shop.pay("a1", day, 30.0)
 
     assert shop.detector._pools.core.odds.goods == 15
-    assert len(shop.memories["a1"].waiting) == 15
+    assert len(shop.memories["a1"].waiting) == 15 * SIZE
 
 
 def test_a_yes_is_for_similar_amounts_only() -> None:
@@ -184,11 +185,12 @@ def test_an_ordinary_account_is_small_when_saved() -> None:
     for number in range(60):
         shop.pay("a1", number / 2, random.lognormvariate(3.3, 0.4), f"shop-{number % 9}", card_last4="4321")
     memory = shop.memories["a1"]
-    waiting = list(memory.waiting)
-    memory.waiting = []
+    count, whole = len(memory.waiting) // SIZE, len(shop.detector.save(memory))
+    memory.waiting = memory.merchants = b""
+    digests = 5 * (9 + 1 + 1)  # nine merchants, a category, a country
 
-    assert len(shop.detector.save(memory)) <= 60 + 5 * 12 + 20
-    assert max(map(len, waiting)) <= 70
+    assert len(shop.detector.save(memory)) <= 60 + digests
+    assert whole - len(shop.detector.save(memory)) <= 36 * count
 
 
 def test_amounts_that_creep_up_are_asked_about_at_the_latest_when_they_are_large() -> None:
