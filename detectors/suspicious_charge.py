@@ -51,9 +51,10 @@ _ByCurrency = dict[Name, Annotated[Decimal, Field(ge=0)]]
 
 IRREGULARITIES = (
     "absurd_amount",
-    "clock_jumped_back",
+    "late_charge",
     "not_above_zero",
-    "old_memory_begun_anew",
+    "older_memory",
+    "older_pools",
     "refused_charge",
     "unknown_label",
     "waited_too_long",
@@ -186,7 +187,7 @@ class SuspiciousCharge:
     def restore(self, saved: bytes, version: int) -> Memory:
         """Return the memory that `save` of that version wrote; version 1 kept other numbers, so its accounts begin anew."""
         if version == 1:
-            self.irregularities["old_memory_begun_anew"] += 1
+            self.irregularities["older_memory"] += 1
             return Memory()
         return restore_memory(saved, version)
 
@@ -197,7 +198,7 @@ class SuspiciousCharge:
     def restore_pools(self, saved: Mapping[str, bytes], version: int) -> None:
         """Take the place of the pools that `save_pools` of that version wrote; those of version 1 begin anew."""
         if version == 1:
-            self.irregularities["old_memory_begun_anew"] += 1
+            self.irregularities["older_pools"] += 1
             self._pools = Pools()
         else:
             self._pools = Pools.restored(saved, version)
@@ -273,7 +274,7 @@ class SuspiciousCharge:
         if event.amount > _ABSURD:
             self.irregularities["absurd_amount"] += 1
         if at < latest:
-            self.irregularities["clock_jumped_back"] += 1
+            self.irregularities["late_charge"] += 1
 
 
 class _Glance:

@@ -167,9 +167,10 @@ def test_a_yes_is_for_similar_amounts_only() -> None:
         ("refused_charge", lambda shop: shop.pay("a1", 1.0, 30.0, approved=False)),
         ("absurd_amount", lambda shop: shop.pay("a1", 1.0, 9e14)),
         ("unknown_label", lambda shop: shop.label("a1", 1.0, "nothing", bad=True)),
-        ("clock_jumped_back", lambda shop: (shop.pay("a1", 5.0, 30.0), shop.pay("a1", 1.0, 30.0))),
+        ("late_charge", lambda shop: (shop.pay("a1", 5.0, 30.0), shop.pay("a1", 1.0, 30.0))),
         ("waited_too_long", lambda shop: [shop.pay("a1", number / 1000, 30.0) for number in range(121)]),
-        ("old_memory_begun_anew", lambda shop: shop.detector.restore(b"\x90", 1)),
+        ("older_memory", lambda shop: shop.detector.restore(b"\x90", 1)),
+        ("older_pools", lambda shop: shop.detector.restore_pools({}, 1)),
     ],
 )
 def test_what_cannot_be_used_is_counted(what: str, does: Callable[[Shop], object]) -> None:
