@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from detectors.online.usage_spikes import UsageSpikes
 
 
-class SpikeAdapter:
+class SpikeAdapter(UsageSpikes):
     """Score readings `{"account", "t" (seconds since 1970), "value"}` in the order of time, all accounts interleaved.
 
-    It drives the habits and cohorts that the production detector drives; the score is in decades, before the line is drawn.
+    It drives the habits and cohorts that the production detector drives. `score` is how odd the account's usage is with this
+    reading, in decades, before the line is drawn: higher is odder, 0 is usual. `learn` takes in the reading that was scored.
     """
 
-    def __init__(self) -> None:
-        self._spikes = UsageSpikes()
-
-    def score(self, event: dict[Any, Any]) -> float:
-        """Return how odd the account's usage is with this reading; higher is odder, 0 is usual."""
-        return self._spikes.score_one(event)
-
-    def learn(self, event: dict[Any, Any]) -> None:
-        """Take in the reading that was scored."""
-        self._spikes.learn_one(event)
+    score = UsageSpikes.score_one
+    learn = UsageSpikes.learn_one

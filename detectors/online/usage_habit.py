@@ -10,7 +10,7 @@ from struct import Struct
 
 from .log_tail import NOTABLE
 from .usage_cohort import MEMORY, NO_BINS, UsageCohort
-from .usage_memory import LEAST_SIZE, MOST, PASSING, TICKS, Judged, UsageMemory, rounded, single
+from .usage_memory import FINE, LEAST_SIZE, MOST, PASSING, TICKS, Judged, UsageMemory, rounded, single
 
 _INTEGRAL = 1.5 * 2.0**52  # added and taken away again, it rounds to an integer without leaving floats, which is quick
 _MOST_ROOT = 100_000.0  # ticks; with the least size of a deviation it keeps those within the tails' bins
@@ -37,7 +37,6 @@ _LEAST_USAGE = 1e-25  # less than it sets no scale
 _MOST_LEARNED = 65_534  # then the count goes on below, as old and in the same place of all cycles that it has
 _COMMON_CYCLE = 59
 _ANCHORING = 30
-_THREE = Struct("<3f")
 _FOUR = Struct("=4f")
 _unpack_four, _pack_four = _FOUR.unpack_from, _FOUR.pack_into
 _BLANK = UsageCohort()
@@ -146,7 +145,7 @@ class UsageHabit(UsageMemory):
             mine * q3 + theirs * p3 + f3 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
             base_size + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
         )
-        if max(now) > MOST or now[0] < -MOST:
+        if now[0] + now[1] + now[2] + now[3] + now[4] + now[5] + now[6] > MOST or now[0] < -MOST:
             now = tuple([max(-MOST, min(MOST, number)) for number in now])
         self.now = now
 
@@ -228,22 +227,50 @@ class UsageHabit(UsageMemory):
     # a bucket ends ----------------------------------------------------------------------------------------------------
 
     def _close(self, cohort: UsageCohort) -> None:
+        """Learn the bucket that has ended. Long, because calls would take a quarter of its time."""
         if self.scale == 0.0:  # nothing was ever used: there is no level to learn
             return
-        x, level = sqrt(self.value * self.scale), self.level
+        grain, cells, n, level = self.grain, self.cells, self.n, self.level
+        expected, middle = self.now[:2]
+        x = sqrt(self.value * self.scale)
         if level > 0.0:
-            by = (x - self.now[1]) / level
+            by = (x - middle) / level
             by = 1.0 if by > 1.0 else -1.0 if by < -1.0 else by
             self.own = self.own + (by * TICKS - self.own) * MEMORY + _INTEGRAL - _INTEGRAL
-        if not self.n % 5:  # which comes to all slots in turn
+        if not n % 5:  # which comes to all slots in turn
             cohort.learn_usage(self.value)
-            if not self.n % PASSING:
+            if not n % PASSING:
                 self._pass(cohort)
-        teaches = not (self.odd or self.peak) or self._watch(cohort)
         odd = self.odd
+        teaches = not (odd or self.peak) or self._watch(cohort)
         if odd or self.habituation:
             self.habituation = self.habituation + (odd - self.habituation) * _HABITUATION + _INTEGRAL - _INTEGRAL
-        self._learn(x if x < MOST else MOST, teaches, cohort)
+        if x > MOST:
+            x = MOST
+        taught = x
+        if x > _CLIP * level and n > 2 * grain.slots:
+            taught = _CLIP * level
+        if not teaches:  # a spike is one rarity, not one in each of its hours
+            self.bins = NO_BINS
+            taught = taught if taught < middle else middle
+        self.n = n + 1 if n < _MOST_LEARNED else n - _COMMON_CYCLE
+        level += (taught - level) / (n + 1 if n < grain.level else grain.level)
+        self.level = level = level + FINE - FINE
+        self._learn_profile(taught, middle, n)
+        at = grain.spread_at - 1
+        held = cells[at]
+        held = sqrt(held * held + x * x) + _INTEGRAL - _INTEGRAL
+        cells[at] = held if held < MOST else MOST
+        residual = x - expected
+        window = n + n // grain.slots & 3  # each in turn, and in each slot
+        size = self._learn_spread(residual, n, window)
+        base_size = self._learn_base(x, level, n)
+        if self.adopted:
+            self._let_go(x - middle)
+        if level > 0.0:
+            cohort.learn_one(self.slot, taught / level, window, size / level, base_size / level, self.bins)
+        if not _SMALL < level < _LARGE:
+            self.rescale()
 
     def _pass(self, cohort: UsageCohort) -> None:
         """Let time pass, a few buckets at once."""
@@ -275,70 +302,38 @@ class UsageHabit(UsageMemory):
         self.peak = max(self.peak, rounded(score * TICKS))
         return self.held == 0
 
-    def _learn(self, x: float, teaches: bool, cohort: UsageCohort) -> None:
-        grain, n, level, slot = self.grain, self.n, self.level, self.slot
-        expected, middle = self.now[:2]
-        taught = x
-        if n > 2 * grain.slots and taught > _CLIP * level:
-            taught = _CLIP * level
-        if not teaches:  # a spike is one rarity, not one in each of its hours
-            self.bins = NO_BINS
-            taught = min(taught, middle)
-        self.n = n + 1 if n < _MOST_LEARNED else n - _COMMON_CYCLE
-        level += (taught - level) / (n + 1 if n < grain.level else grain.level)
-        self._learn_profile(taught, middle, n)
-        at = grain.spread_at - 1
-        self.cells[at] = min(MOST, sqrt(self.cells[at] ** 2 + x * x) + _INTEGRAL - _INTEGRAL)
-        residual = x - expected
-        window = n + n // grain.slots & 3  # each in turn, and in each slot
-        size = self._learn_spread(residual, n, window)
-        self._remember(residual + _INTEGRAL - _INTEGRAL if -MOST < residual < MOST else MOST)
-        base_size = self._learn_base(x, level, n)
-        if self.adopted:
-            self._let_go(x - middle)
-        if level > 0.0:
-            cohort.learn_one(slot, taught / level, window, size / level, base_size / level, self.bins)
-        self.level, self.base, self.base_spread = _THREE.unpack(_THREE.pack(level, self.base, self.base_spread))
-        if not _SMALL < level < _LARGE:
-            self.rescale()
-
     def _learn_profile(self, taught: float, middle: float, n: int) -> None:
         grain, cells = self.grain, self.cells
         at = self.slot * grain.kinds
-        here, other = at + self.kind, at + 1 - self.kind
+        here = at + self.kind
         cycles, own = n / grain.slots, cells[here]
         if own < 0.0:
-            fresh = middle + (taught - middle) * 0.25
+            own = middle + (taught - middle) * 0.25
         else:
-            fresh = own + (taught - own) * (1.0 / (1.0 + cycles) if cycles < grain.profile - 1 else 1.0 / grain.profile)
-        cells[here] = own = fresh + _INTEGRAL - _INTEGRAL if fresh < MOST else MOST
+            own += (taught - own) / (1.0 + cycles if cycles < grain.profile - 1 else grain.profile)
+        cells[here] = own = own + _INTEGRAL - _INTEGRAL if own < MOST else MOST
         if grain.kinds > 1:
+            other = at + 1 - self.kind
             known = cells[other]
-            fresh = known + (taught - known) * (0.05 if cycles > _SETTLED else 0.25) if known >= 0.0 else own
-            cells[other] = fresh + _INTEGRAL - _INTEGRAL if fresh < MOST else MOST
-
-    def _remember(self, residual: float) -> None:
-        cells, grain = self.cells, self.grain
-        s0, s1, s2, s3 = self._sums
-        o0, o1, o2, o3 = grain.oldest
-        cells.insert(grain.blocks_at, residual)
-        self._sums = (
-            s0 + residual - cells[o0],
-            s1 + residual - cells[o1],
-            s2 + residual - cells[o2],
-            s3 + residual - cells[o3],
-        )
-        del cells[grain.ring_at]
+            if known >= 0.0:
+                known += (taught - known) * (0.05 if cycles > _SETTLED else 0.25)
+                cells[other] = known + _INTEGRAL - _INTEGRAL if known < MOST else MOST
+            else:
+                cells[other] = own
 
     def _learn_spread(self, residual: float, n: int, window: int) -> float:
-        """Learn how large the windows' deviations usually are; return the size of that of `window`, for the cohort."""
+        """Learn how large the windows' deviations usually are; return the size of that of `window`, for the cohort.
+
+        The residual joins the last ones, and the sums move on with it.
+        """
         grain, cells = self.grain, self.cells
         at = grain.spread_bytes + (16 * self.slot if grain.spread_slots > 1 else 0)
         s0, s1, s2, s3 = self._sums
-        z0 = abs(s0 + residual) * _NORMAL
-        z1 = abs(s1 + residual) * _NORMAL
-        z2 = abs(s2 + residual) * _NORMAL
-        z3 = abs(s3 + residual) * _NORMAL
+        z0, z1, z2, z3 = s0 + residual, s1 + residual, s2 + residual, s3 + residual
+        z0 = z0 * _NORMAL if z0 > 0.0 else -z0 * _NORMAL
+        z1 = z1 * _NORMAL if z1 > 0.0 else -z1 * _NORMAL
+        z2 = z2 * _NORMAL if z2 > 0.0 else -z2 * _NORMAL
+        z3 = z3 * _NORMAL if z3 > 0.0 else -z3 * _NORMAL
         size = (z0, z1, z2, z3)[window]
         q0, q1, q2, q3 = _unpack_four(cells, at)
         if q0 >= 0.0:
@@ -363,6 +358,16 @@ class UsageHabit(UsageMemory):
             z2 + _INTEGRAL - _INTEGRAL,
             z3 + _INTEGRAL - _INTEGRAL,
         )
+        residual = residual + _INTEGRAL - _INTEGRAL if -MOST < residual < MOST else MOST
+        o0, o1, o2, o3 = grain.oldest
+        cells.insert(grain.blocks_at, residual)
+        self._sums = (
+            s0 + residual - cells[o0],
+            s1 + residual - cells[o1],
+            s2 + residual - cells[o2],
+            s3 + residual - cells[o3],
+        )
+        del cells[grain.ring_at]
         return size
 
     def _learn_base(self, x: float, level: float, n: int) -> float:
@@ -383,12 +388,12 @@ class UsageHabit(UsageMemory):
         rate = 1.0 / (seen + 1 if seen < grain.level else grain.level)
         stray = least - base
         most = _BASE_CLIP * level
-        self.base = base + (stray if stray < most else most) * rate
-        found = size = abs(stray) * _NORMAL
+        self.base = base + (stray if stray < most else most) * rate + FINE - FINE
+        found = size = stray * _NORMAL if stray > 0.0 else -stray * _NORMAL
         spread = self.base_spread
-        if n > 4 * grain.slots and size > 4.0 * spread:
+        if size > 4.0 * spread and n > 4 * grain.slots:
             size = 4.0 * spread
-        self.base_spread = spread + (size - spread) * rate
+        self.base_spread = spread + (size - spread) * rate + FINE - FINE
         return found
 
     # what a person said ------------------------------------------------------------------------------------------------

@@ -20,13 +20,17 @@ MOST = 32_767.0
 UNKNOWN = -1.0
 """Stands for a value that nothing was learned of: no root of a usage is negative."""
 
+FINE = 1.5 * 2.0**39
+"""Added and taken away again, it rounds to an 8,192th of a tick, in which levels are kept."""
+
 LEAST_SIZE = 8.0  # ticks, of a deviation
 PASSING = 15  # buckets; what is left of a dismissal is a multiple of it
 
 _INTEGRAL = 1.5 * 2.0**52
+_FINENESS = 8192
 _MOST_SCALE = 1e34
 _NOTHING = (0.0, 0.0, 8.0, 8.0, 8.0, 8.0, 8.0)
-_SAVED = Struct("<HiBBBBHd4f7h7h")
+_SAVED = Struct("<HiBBBBHdf3i7h7h")
 _SINGLE = Struct("<f")
 _SIZES = tuple(_SAVED.size + 2 * len(grain.beginning) for grain in GRAINS)
 
@@ -164,8 +168,8 @@ class UsageMemory(base.Estimator):
                 cells[at] = max(-MOST, min(MOST, rounded(number / by)))
         self.scale = single(self.scale / by / by)
         if self.base >= 0.0:
-            self.base = single(self.base / by)
-        self.level, self.base_spread = single(self.level / by), single(self.base_spread / by)
+            self.base = fine(self.base / by)
+        self.level, self.base_spread = fine(self.level / by), fine(self.base_spread / by)
         self.anchor = min(MOST, rounded(self.anchor / by))
         self.anchor_base = min(MOST, rounded(self.anchor_base / by))
         self.adopted = min(MOST, rounded(self.adopted / by))
@@ -190,9 +194,7 @@ class UsageMemory(base.Estimator):
             self.tag,
             self.value,
             self.scale,
-            self.level,
-            self.base,
-            self.base_spread,
+            *[int(number * _FINENESS) for number in (self.level, self.base, self.base_spread)],
             *map(int, (self.anchor, self.anchor_base, self.own, self.habituation, self.odd, self.peak, self.adopted)),
             *map(int, self.now),
         )
@@ -213,7 +215,7 @@ class UsageMemory(base.Estimator):
         habit.n, habit.bucket, place, habit.calm, habit.held, dismissed, habit.tag = found[:7]
         habit.slot, habit.kind, habit.filled = place // 4, place // 2 % 2, bool(place % 2)
         habit.dismissed = dismissed * PASSING
-        reals = found[7:12]
+        reals = found[7], found[8], *[number / _FINENESS for number in found[9:12]]
         habit.value, habit.scale, habit.level, habit.base, habit.base_spread = reals
         if not all(map(isfinite, reals)) or min(reals[:3]) < 0.0 or habit.base_spread < 0.0:
             raise ValueError("a habit of absurd numbers; expected finite ones that are not negative")
@@ -239,6 +241,11 @@ class UsageMemory(base.Estimator):
 def rounded(x: float) -> float:
     """Return `x` rounded to an integer, which is quicker than leaving floats."""
     return x + _INTEGRAL - _INTEGRAL
+
+
+def fine(x: float) -> float:
+    """Return `x` rounded to an 8,192th, at most what is kept of it."""
+    return min(x, MOST) + FINE - FINE
 
 
 def single(x: float) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from math import nan
+from numbers import Real
 from typing import Any
 
 from river import base
@@ -19,7 +21,7 @@ _CONVINCED = 4  # readings in a row
 _NO_WEEKEND, _THURSDAY = (0, 0, 0, 0, 0, 1, 1), 3
 _LAST = 2.0**42  # seconds
 _SELDOM_SECONDS = SELDOM_HOURS * 3600
-_NUMBERS = (float, int)  # asked for the exact type: a boolean is no usage
+NEVER_SCORED = -1.0
 
 
 class UsageSpikes(base.AnomalyDetector):
@@ -74,30 +76,35 @@ class UsageSpikes(base.AnomalyDetector):
 
     def score_one(self, x: dict[Hashable, Any]) -> float:
         """Return how odd the reading makes the running hour or day, in decades; 0 when it cannot be used."""
-        account = self._accounts.get(x.get(self.account) if self.account is not None else None)
+        account = self._accounts.get(None if self.account is None else x.get(self.account))
         if account is None:
             return 0.0
-        habit: UsageHabit = account.habit
         time: Any = x.get(self.time)
         value: Any = x.get(self.value)
-        if type(value) not in _NUMBERS or type(time) not in _NUMBERS or not 0.0 <= time < _LAST:
+        if type(value) is not float or type(time) is not float:
+            time, value = _number(time), _number(value)
+        if not 0.0 <= time < _LAST:
             return 0.0
+        habit = account.habit
         cohort = self._cohorts[habit.daily]
         bucket = int(time // habit.grain.seconds)
         if bucket != habit.bucket:
             if bucket < habit.bucket:
                 return 0.0
             _begin(habit, bucket, cohort)
+        account.scored_at = time
         return habit.score_one(value, cohort)
 
     def learn_one(self, x: dict[Hashable, Any]) -> None:
         """Add the reading to the running hour or day."""
+        key = None if self.account is None else x.get(self.account)
+        account = self._accounts.get(key)
         time: Any = x.get(self.time)
         value: Any = x.get(self.value)
-        if type(value) not in _NUMBERS or type(time) not in _NUMBERS or not 0.0 <= time < _LAST or not value >= 0.0:
+        if type(value) is not float or type(time) is not float:
+            time, value = _number(time), _number(value)
+        if not (0.0 <= time < _LAST and value >= 0.0):
             return
-        key = x.get(self.account) if self.account is not None else None
-        account = self._accounts.get(key)
         if account is None:
             if len(self._accounts) >= self.most_accounts:
                 del self._accounts[next(iter(self._accounts))]
@@ -105,24 +112,28 @@ class UsageSpikes(base.AnomalyDetector):
         apart = time - account.read_at
         if account.strange or account.habit.daily or apart >= _SELDOM_SECONDS:
             account.habit, account.strange = regrained(account.habit, apart / 3600, account.strange)
+            account.scored_at = NEVER_SCORED
         account.read_at = time
         habit = account.habit
         cohort = self._cohorts[habit.daily]
-        bucket = int(time // habit.grain.seconds)
-        if bucket > habit.bucket:
-            _begin(habit, bucket, cohort)
-        if bucket == habit.bucket:
-            habit.learn_one(value, cohort)
+        if time != account.scored_at:  # else it is in the bucket that was begun to score it
+            bucket = int(time // habit.grain.seconds)
+            if bucket < habit.bucket:
+                return
+            if bucket > habit.bucket:
+                _begin(habit, bucket, cohort)
+        habit.learn_one(value, cohort)
 
 
 class _Account:
-    """What is kept of one: its habit, the time of its last reading, and how many came at strange distances."""
+    """What is kept of one: its habit, the times of its last reading and score, and how many came at strange distances."""
 
-    __slots__ = ("habit", "read_at", "strange")
+    __slots__ = ("habit", "read_at", "scored_at", "strange")
 
     def __init__(self, read_at: float) -> None:
         self.habit = UsageHabit()
         self.read_at = read_at
+        self.scored_at = NEVER_SCORED
         self.strange = 0
 
 
@@ -144,6 +155,11 @@ def regrained(habit: UsageHabit, hours: float, strange: int) -> tuple[UsageHabit
     if strange + 1 < _CONVINCED:
         return habit, strange + 1
     return UsageHabit(not habit.daily), 0
+
+
+def _number(given: Any) -> float:
+    """Return a number of any kind, NumPy's too, as a float; NaN for what is none. A boolean is no usage."""
+    return float(given) if isinstance(given, Real) and not isinstance(given, bool) else nan
 
 
 def _begin(habit: UsageHabit, bucket: int, cohort: UsageCohort) -> None:
