@@ -51,6 +51,7 @@ class UsageCohort(base.Estimator):
     """
 
     __slots__ = (
+        "_by_slot",
         "_count",
         "_counted",
         "_counts",
@@ -85,6 +86,7 @@ class UsageCohort(base.Estimator):
         self.tails = tuple(LogTail() for _ in range(_TAILS))
         self.tables = tuple(tail.squares for tail in self.tails)
         self._spreads = 4 * grain.spread_slots
+        self._by_slot = grain.spread_slots > 1
         self._young = grain.slots / _SLOW
         self._counted = tuple(tail.counts for tail in self.tails)
         self._most_spreads = tuple(_SPREAD_MOST * window for window in grain.windows)
@@ -130,7 +132,8 @@ class UsageCohort(base.Estimator):
         """Return how far the others were beyond their habit lately, over their level; `own` is the account's own part."""
         if bucket < self.bucket - LATE:
             return 0.0
-        return (self._sums - own) / (self._counts if self._counts > 1.0 else 1.0)
+        counts = self._counts
+        return (self._sums - own) / (counts if counts > 1.0 else 1.0)
 
     def join(self, bucket: int, by: float, is_new: int) -> bool:
         """Add to the move what an account did in a bucket beyond what it had said before; return whether it counts."""
@@ -163,28 +166,33 @@ class UsageCohort(base.Estimator):
         slow, quick = _SLOW, _SPREAD
         if n < self._young:  # until the rates of later, the plain mean
             slow, quick = max(_SLOW, 1.0 / (n / len(self.shape) + 2.0)), max(_SPREAD, 1.0 / (n / self._spreads + 2.0))
-        self.shape[slot] += slow * ((_SHAPE_MOST if share > _SHAPE_MOST else share) - self.shape[slot])
-        spread = self.spread[slot if len(self.spread) > 1 else 0]
+        shape, spread = self.shape, self.spread
+        usual = shape[slot]
+        shape[slot] = usual + slow * ((_SHAPE_MOST if share > _SHAPE_MOST else share) - usual)
+        sizes = spread[slot if self._by_slot else 0]
+        usual = sizes[window]
         most = self._most_spreads[window]
-        spread[window] += quick * ((most if size > most else size) - spread[window])
+        sizes[window] = usual + quick * ((most if size > most else size) - usual)
         if base_size >= 0.0:
-            most = _BASE_SPREAD_MOST
-            self.base_spread += slow * ((most if base_size > most else base_size) - self.base_spread)
-        self.n += 1
+            usual = self.base_spread
+            self.base_spread = usual + slow * (
+                (_BASE_SPREAD_MOST if base_size > _BASE_SPREAD_MOST else base_size) - usual
+            )
+        self.n = n = n + 1
         if bins is not NO_BINS:
             b0, b1, b2, b3, b4 = bins
-            counts = self._counted
+            c0, c1, c2, c3, c4 = self._counted
             if b0 >= 0:
-                counts[0][b0] += 1
+                c0[b0] += 1
             if b1 >= 0:
-                counts[1][b1] += 1
+                c1[b1] += 1
             if b2 >= 0:
-                counts[2][b2] += 1
+                c2[b2] += 1
             if b3 >= 0:
-                counts[3][b3] += 1
+                c3[b3] += 1
             if b4 >= 0:
-                counts[4][b4] += 1
-        if self.n >= self.refresh_at:
+                c4[b4] += 1
+        if n >= self.refresh_at:
             self._refresh()
 
     def _refresh(self) -> None:

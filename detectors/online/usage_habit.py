@@ -8,11 +8,13 @@ from array import array
 from math import log2, sqrt
 from struct import Struct
 
+from .alert_line import AlertLine
 from .log_tail import NOTABLE
 from .usage_cohort import MEMORY, NO_BINS, UsageCohort
 from .usage_memory import FINE, LEAST_SIZE, MOST, PASSING, TICKS, Judged, UsageMemory, rounded, single
 
 _INTEGRAL = 1.5 * 2.0**52  # added and taken away again, it rounds to an integer without leaving floats, which is quick
+_ROUNDED_UP = _INTEGRAL + LEAST_SIZE
 _MOST_ROOT = 100_000.0  # ticks; with the least size of a deviation it keeps those within the tails' bins
 _CLIP = 3.0  # a bucket may teach no more than this many times the level
 _NORMAL = 1.25  # a normal error's standard deviation over its mean size
@@ -32,7 +34,9 @@ _DISMISSED = 720  # buckets
 _MOST_DISMISSED = 3
 _DISMISSED_BAR = 0.25
 _SMALL, _LARGE = TICKS / 2, TICKS * 2.0  # a level beyond them is made the new unit
-_MOST_USAGE = 1e17  # more is not of this world, and is not learned
+MOST_USAGE = 1e17
+"""More is not of this world, and is not learned."""
+
 _LEAST_USAGE = 1e-25  # less than it sets no scale
 _MOST_LEARNED = 65_534  # then the count goes on below, as old and in the same place of all cycles that it has
 _COMMON_CYCLE = 59
@@ -115,8 +119,10 @@ class UsageHabit(UsageMemory):
         if bucket // grain.block != self.bucket // grain.block:
             self.turn_blocks(bucket // grain.block - self.bucket // grain.block)
         self.bucket, self.slot, self.kind = bucket, slot, kind
-        self.filled, self.odd, self.bins, self.judged = False, 0.0, NO_BINS, None
-        level, self.value = self.level, 0.0
+        self.filled = False
+        self.odd = self.score = self.value = 0.0
+        self.bins, self.judged = NO_BINS, None
+        level = self.level
         place = slot if grain.spread_slots > 1 else 0
         middle = cells[slot * grain.kinds + kind]
         if middle < 0.0:
@@ -126,9 +132,8 @@ class UsageHabit(UsageMemory):
         mine = cycles / (cycles + _SETTLED) if cycles < _SPREAD_CYCLES else _SPREAD_CYCLES / (_SPREAD_CYCLES + _SETTLED)
         q0, q1, q2, q3 = _unpack_four(cells, grain.spread_bytes + 16 * place)
         if q0 < 0.0:  # all four are learned at once
-            q0 = q1 = q2 = q3 = 0.0
-            mine = 0.0
-        theirs = level - level * mine
+            q0 = q1 = q2 = q3 = mine = 0.0
+        theirs = 1.0 - mine
         p0, p1, p2, p3 = cohort.spread[place]
         f0, f1, f2, f3 = grain.least_spreads
         base_size = level
@@ -136,16 +141,20 @@ class UsageHabit(UsageMemory):
             seen = n - grain.base_after if n < _BASE_LEVEL else _BASE_LEVEL
             base_size = (self.base_spread * seen + _BASE_PRIOR * cohort.base_spread * level) / (seen + _BASE_PRIOR)
             base_size += f0 * level
+        d0 = mine * q0 + level * (theirs * p0 + f0)
+        d1 = mine * q1 + level * (theirs * p1 + f1)
+        d2 = mine * q2 + level * (theirs * p2 + f2)
+        d3 = mine * q3 + level * (theirs * p3 + f3)
         now: tuple[float, ...] = (
             expected + _INTEGRAL - _INTEGRAL,
             middle + _INTEGRAL - _INTEGRAL,
-            mine * q0 + theirs * p0 + f0 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
-            mine * q1 + theirs * p1 + f1 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
-            mine * q2 + theirs * p2 + f2 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
-            mine * q3 + theirs * p3 + f3 * level + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
-            base_size + LEAST_SIZE + _INTEGRAL - _INTEGRAL,
+            d0 + _ROUNDED_UP - _INTEGRAL,
+            d1 + _ROUNDED_UP - _INTEGRAL,
+            d2 + _ROUNDED_UP - _INTEGRAL,
+            d3 + _ROUNDED_UP - _INTEGRAL,
+            base_size + _ROUNDED_UP - _INTEGRAL,
         )
-        if now[0] + now[1] + now[2] + now[3] + now[4] + now[5] + now[6] > MOST or now[0] < -MOST:
+        if expected + middle + d0 + d1 + d2 + d3 + base_size > MOST or expected < -MOST:
             now = tuple([max(-MOST, min(MOST, number)) for number in now])
         self.now = now
 
@@ -198,24 +207,24 @@ class UsageHabit(UsageMemory):
 
     def score_one(self, x: float, cohort: UsageCohort) -> float:
         """Return how odd the running bucket is with `x` more in it, above habituation, in decades."""
-        return self.judge(x, cohort)[2] if 0.0 <= x < _MOST_USAGE else 0.0
+        return self.judge(x, cohort)[2] if 0.0 <= x < MOST_USAGE else 0.0
 
     def learn_one(self, x: float, cohort: UsageCohort) -> None:
         """Add `x` to the running bucket; what is no usage, as NaN, is not added."""
-        if not 0.0 <= x < _MOST_USAGE or self.bucket < 0:
+        if not 0.0 <= x < MOST_USAGE or self.bucket < 0:
             return
         if self.scale == 0.0 and x > _LEAST_USAGE:
             self.scale = single(TICKS * TICKS / x)
             self.judged = None
-        root, self.odd, _, self.bins = self.judge(x, cohort)
+        root, self.odd, self.score, self.bins = self.judge(x, cohort)
         level = self.level
         if level > 0.0:
             by = (root - self.now[1]) / level
             by = 1.0 if by > 1.0 else -1.0 if by < -1.0 else by
-            if not self.filled:
-                cohort.join(self.bucket, by, 1)
-            else:
+            if self.filled:
                 cohort.join(self.bucket, by - self._moved(), 0)
+            else:
+                cohort.join(self.bucket, by, 1)
         self.value += x
         self.filled, self.judged = True, None
 
@@ -227,14 +236,12 @@ class UsageHabit(UsageMemory):
     # a bucket ends ----------------------------------------------------------------------------------------------------
 
     def _close(self, cohort: UsageCohort) -> None:
-        """Learn the bucket that has ended. Long, because calls would take a quarter of its time."""
-        if self.scale == 0.0:  # nothing was ever used: there is no level to learn
+        """Learn the bucket that has ended, unless nothing was ever used: then there is no level to learn."""
+        if self.scale == 0.0:
             return
-        grain, cells, n, level = self.grain, self.cells, self.n, self.level
-        expected, middle = self.now[:2]
-        x = sqrt(self.value * self.scale)
+        n, level, x = self.n, self.level, sqrt(self.value * self.scale)
         if level > 0.0:
-            by = (x - middle) / level
+            by = (x - self.now[1]) / level
             by = 1.0 if by > 1.0 else -1.0 if by < -1.0 else by
             self.own = self.own + (by * TICKS - self.own) * MEMORY + _INTEGRAL - _INTEGRAL
         if not n % 5:  # which comes to all slots in turn
@@ -242,11 +249,14 @@ class UsageHabit(UsageMemory):
             if not n % PASSING:
                 self._pass(cohort)
         odd = self.odd
-        teaches = not (odd or self.peak) or self._watch(cohort)
+        teaches = not (odd or self.peak) or self._watch(cohort.line)
         if odd or self.habituation:
             self.habituation = self.habituation + (odd - self.habituation) * _HABITUATION + _INTEGRAL - _INTEGRAL
-        if x > MOST:
-            x = MOST
+        self._learn(x if x < MOST else MOST, teaches, cohort)
+
+    def _learn(self, x: float, teaches: bool, cohort: UsageCohort) -> None:
+        grain, cells, n, level = self.grain, self.cells, self.n, self.level
+        expected, middle = self.now[:2]
         taught = x
         if x > _CLIP * level and n > 2 * grain.slots:
             taught = _CLIP * level
@@ -285,9 +295,9 @@ class UsageHabit(UsageMemory):
             base = max(self.base, 0.0)
             self.anchor_base = rounded(self.anchor_base + (base - self.anchor_base) * rate)
 
-    def _watch(self, cohort: UsageCohort) -> bool:
+    def _watch(self, line: AlertLine) -> bool:
         """Follow a run of high scores to its end, for the line; return whether the bucket may teach in full."""
-        score, line = self.score_of(self.odd), cohort.line
+        score = self.score
         if self.held:
             self.held -= 1
         if score < 0.5 * line.value:
@@ -421,7 +431,7 @@ class UsageHabit(UsageMemory):
         self.held, self.judged, self.peak = 0, None, 1.0
         self.add_up()
         if self.filled:
-            self.bins = self.bins_of_running()
+            self.judge_running()
 
     def deny(self) -> None:
         """Take what was used lately for a fault: for long it becomes no habit, and says nothing of quiet accounts."""
@@ -448,8 +458,7 @@ class UsageHabit(UsageMemory):
         """Take the present level for the one to compare with."""
         self.anchor, self.anchor_base = rounded(self.level), rounded(max(0.0, self.base))
 
-    def bins_of_running(self) -> tuple[int, ...]:
-        """Return the bins of the running bucket's deviations; they are not saved, since all that they follow from is."""
-        bins = self.judge(0.0, _BLANK)[3]
+    def judge_running(self) -> None:
+        """Work out anew what is not saved, since all that it follows from is: the running bucket's bins, and its score."""
+        self.bins, self.score = self.judge(0.0, _BLANK)[3], self.score_of(self.odd)
         self.judged = None
-        return bins

@@ -57,6 +57,7 @@ class UsageMemory(base.Estimator):
         now: what holds for the running bucket: the root expected, the profile's, and five usual sizes of deviations.
         own: the account's part in the cohort's move; as oddness, habituation and peak it is in thousandths.
         adopted: what is expected beyond the profile since the customer knows why.
+        score: of the running bucket, as far as it was learned.
         calm: buckets since the score was last high; at most 255.
         held: buckets for which what is odd teaches little.
         dismissed: buckets for which the bar is raised.
@@ -90,6 +91,7 @@ class UsageMemory(base.Estimator):
         "own",
         "peak",
         "scale",
+        "score",
         "slot",
         "tag",
         "value",
@@ -108,7 +110,7 @@ class UsageMemory(base.Estimator):
         self.base: float = UNKNOWN
         self.n, self.bucket, self.slot, self.kind = 0, -1, 0, 0
         self.filled = False
-        self.own = self.habituation = self.odd = self.peak = self.adopted = 0.0
+        self.own = self.habituation = self.odd = self.score = self.peak = self.adopted = 0.0
         self.calm = self.held = self.tag = self.dismissed = 0
         self.now: tuple[float, ...] = _NOTHING
         self.bins: tuple[int, ...] = NO_BINS
@@ -230,11 +232,12 @@ class UsageMemory(base.Estimator):
             cells.byteswap()
         habit.cells = array("f", cells)
         habit.add_up()
-        habit.bins = habit.bins_of_running() if habit.filled else NO_BINS
+        if habit.filled:
+            habit.judge_running()
         return habit
 
-    def bins_of_running(self) -> tuple[int, ...]:
-        """Return the bins of the running bucket's deviations; they are not saved, since all that they follow from is."""
+    def judge_running(self) -> None:
+        """Work out anew what is not saved, since all that it follows from is: the running bucket's bins, and its score."""
         raise NotImplementedError
 
 

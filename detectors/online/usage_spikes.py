@@ -11,7 +11,7 @@ from river import base
 
 from .usage_cohort import UsageCohort
 from .usage_grain import DAILY
-from .usage_habit import UsageHabit
+from .usage_habit import MOST_USAGE, UsageHabit
 
 OFTEN_HOURS = 12
 SELDOM_HOURS = 20
@@ -93,7 +93,7 @@ class UsageSpikes(base.AnomalyDetector):
                 return 0.0
             _begin(habit, bucket, cohort)
         account.scored_at = time
-        return habit.score_one(value, cohort)
+        return habit.judge(value, cohort)[2] if 0.0 <= value < MOST_USAGE else 0.0
 
     def learn_one(self, x: dict[Hashable, Any]) -> None:
         """Add the reading to the running hour or day."""
@@ -159,7 +159,12 @@ def regrained(habit: UsageHabit, hours: float, strange: int) -> tuple[UsageHabit
 
 def _number(given: Any) -> float:
     """Return a number of any kind, NumPy's too, as a float; NaN for what is none. A boolean is no usage."""
-    return float(given) if isinstance(given, Real) and not isinstance(given, bool) else nan
+    if not isinstance(given, Real) or isinstance(given, bool):
+        return nan
+    try:
+        return float(given)
+    except OverflowError:
+        return nan
 
 
 def _begin(habit: UsageHabit, bucket: int, cohort: UsageCohort) -> None:
