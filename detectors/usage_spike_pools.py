@@ -92,7 +92,12 @@ class UsagePools:
                 )
             )
             parts[f"tables/{name}"] = _TABLES.encode(
-                _SavedTables([(tail.refreshed_at, tail.squares) for tail in tails], line.refreshed_at, line.value)
+                _SavedTables(
+                    [(tail.refreshed_at, tail.squares) for tail in tails],
+                    line.refreshed_at,
+                    line.forget_at,
+                    line.value,
+                )
             )
         return parts
 
@@ -124,7 +129,7 @@ class UsagePools:
             (*cohort.tails, cohort.size), counts.tails, tables.tails, strict=True
         ):
             tail.restore(n, refreshed_at, counted, squares)
-        cohort.line.restore(counts.hours, tables.refreshed_at, counts.peaks, tables.line)
+        cohort.line.restore(counts.hours, tables.refreshed_at, tables.forget_at, counts.peaks, tables.line)
         cohort.restore(counts.numbers)
         return cohort
 
@@ -142,6 +147,7 @@ class _SavedCounts(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 class _SavedTables(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     tails: list[tuple[_Count, list[float]]]
     refreshed_at: _Count
+    forget_at: _Count
     line: float
 
 

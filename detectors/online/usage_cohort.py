@@ -221,7 +221,7 @@ class UsageCohort(base.Estimator):
         for mine, theirs in zip((*self.tails, self.size), (*other.tails, other.size), strict=True):
             mine.restore(max(theirs.n, other.n), theirs.refreshed_at, list(theirs.counts), list(theirs.squares))
         line = other.line
-        self.line.restore(line.hours, line.refreshed_at, list(line.counts), line.value)
+        self.line.restore(line.hours, line.refreshed_at, line.forget_at, list(line.counts), line.value)
         self.refresh_at = other.refresh_at
 
     def numbers(self) -> tuple[float, ...]:

@@ -30,6 +30,7 @@ class Grain:
         profile: cycles that the profile remembers.
         too_old: buckets without a reading after which nothing is known any more.
         told_apart: buckets below half the line that end an episode.
+        quiet: buckets without a reading that count as time of an account in use; in more it is away.
     """
 
     code: int
@@ -46,6 +47,7 @@ class Grain:
     profile: int
     too_old: int
     told_apart: int
+    quiet: int
     ring: int = field(init=False)
     ring_at: int = field(init=False)
     blocks_at: int = field(init=False)
@@ -104,6 +106,7 @@ HOURLY = Grain(
     profile=7,
     too_old=24 * 60,
     told_apart=6,
+    quiet=24 * 7,
 )
 DAILY = Grain(
     code=1,
@@ -120,6 +123,7 @@ DAILY = Grain(
     profile=7,
     too_old=60,
     told_apart=2,
+    quiet=7,
 )
 GRAINS = (HOURLY, DAILY)
 

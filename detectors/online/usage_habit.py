@@ -101,12 +101,15 @@ class UsageHabit(UsageMemory):
             if gap > self.grain.too_old:
                 self.forget()
                 known = False
-            elif self.filled:
-                self._close(cohort)
+            else:
+                if self.filled:
+                    self._close(cohort)
+                else:
+                    gap += 1
                 if gap:
                     self.skip(gap)
-            else:
-                self.skip(gap + 1)
+                    if self.n >= self.grain.least:  # quiet hours are hours of an account's month, too
+                        cohort.line.pass_hours(min(gap, self.grain.quiet) * self.grain.seconds // 3600)
         if tag != self.tag:
             self.tag, self.own = tag, 0.0
         if bucket != cohort.bucket:
@@ -249,7 +252,12 @@ class UsageHabit(UsageMemory):
             if not n % PASSING:
                 self._pass(cohort)
         odd = self.odd
-        teaches = not (odd or self.peak) or self._watch(cohort.line)
+        if odd or self.peak:
+            teaches = self._watch(cohort.line)
+        else:
+            teaches, self.calm = True, self.calm + 1 if self.calm < 255 else 255  # noqa: PLR2004 - a byte
+            if self.held:
+                self.held -= 1
         if odd or self.habituation:
             self.habituation = self.habituation + (odd - self.habituation) * _HABITUATION + _INTEGRAL - _INTEGRAL
         self._learn(x if x < MOST else MOST, teaches, cohort)

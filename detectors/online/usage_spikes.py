@@ -21,7 +21,7 @@ _CONVINCED = 4  # readings in a row
 _NO_WEEKEND, _THURSDAY = (0, 0, 0, 0, 0, 1, 1), 3
 _LAST = 2.0**42  # seconds
 _SELDOM_SECONDS = SELDOM_HOURS * 3600
-NEVER_SCORED = -1.0
+_NEVER_SCORED = -1.0
 
 
 class UsageSpikes(base.AnomalyDetector):
@@ -112,7 +112,7 @@ class UsageSpikes(base.AnomalyDetector):
         apart = time - account.read_at
         if account.strange or account.habit.daily or apart >= _SELDOM_SECONDS:
             account.habit, account.strange = regrained(account.habit, apart / 3600, account.strange)
-            account.scored_at = NEVER_SCORED
+            account.scored_at = _NEVER_SCORED
         account.read_at = time
         habit = account.habit
         cohort = self._cohorts[habit.daily]
@@ -133,7 +133,7 @@ class _Account:
     def __init__(self, read_at: float) -> None:
         self.habit = UsageHabit()
         self.read_at = read_at
-        self.scored_at = NEVER_SCORED
+        self.scored_at = _NEVER_SCORED
         self.strange = 0
 
 
@@ -159,7 +159,7 @@ def regrained(habit: UsageHabit, hours: float, strange: int) -> tuple[UsageHabit
 
 def _number(given: Any) -> float:
     """Return a number of any kind, NumPy's too, as a float; NaN for what is none. A boolean is no usage."""
-    if not isinstance(given, Real) or isinstance(given, bool):
+    if isinstance(given, bool) or not isinstance(given, Real):
         return nan
     try:
         return float(given)

@@ -105,13 +105,13 @@ def ordinary() -> tuple[tuple[Detector, ...], list[Any]]:
     return detectors, memories
 
 
-def test_an_ordinary_account_is_saved_in_950_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_is_saved_in_900_bytes(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
 
-    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 950
+    assert sum(len(detector.save(memory)) for detector, memory in zip(detectors, memories, strict=True)) <= 900
 
 
-def test_an_ordinary_account_takes_3850_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
+def test_an_ordinary_account_takes_3400_bytes_of_memory(ordinary: tuple[tuple[Detector, ...], list[Any]]) -> None:
     detectors, memories = ordinary
     saved = [detector.save(memory) for detector, memory in zip(detectors, memories, strict=True)]
     accounts: list[Any] = [None] * (len(detectors) * 1000)
@@ -129,7 +129,7 @@ def test_an_ordinary_account_takes_3850_bytes_of_memory(ordinary: tuple[tuple[De
     finally:
         tracemalloc.stop()
 
-    assert taken / 1000 <= 4800
+    assert taken / 1000 <= 3400
 
 
 def test_whatever_is_sent_an_account_is_saved_in_256_kibibytes() -> None:

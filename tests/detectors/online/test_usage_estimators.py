@@ -151,3 +151,41 @@ def test_a_damaged_habit_is_refused() -> None:
         UsageHabit.restored(saved[:-1])
     with pytest.raises(ValueError, match="absurd"):
         UsageHabit.restored(saved[:12] + b"\xff" * 8 + saved[20:])
+
+
+def test_a_run_that_was_told_before_there_was_a_habit_ends_in_quiet_hours() -> None:
+    habit, cohort = UsageHabit(), UsageCohort()
+    for hour in range(8):
+        habit.begin(hour, hour, 0, cohort)
+        habit.learn_one(2.0, cohort)
+    habit.begin(8, 8, 0, cohort)
+    habit.learn_one(60.0, cohort)
+    habit.calm = 0  # as when it was told
+    for hour in range(9, 9 + habit.grain.told_apart + 1):
+        habit.begin(hour, hour, 0, cohort)
+        habit.learn_one(1.0, cohort)
+
+    assert habit.calm >= habit.grain.told_apart
+
+
+@pytest.mark.parametrize(("budget", "hours_a_day"), [(0.25, 24), (1.0, 24), (0.25, 5), (1.0, 5)])
+def test_the_line_leaves_about_so_many_alerts_a_month_however_often_a_meter_is_used(
+    budget: float, hours_a_day: int
+) -> None:
+    random, accounts, days = Random(11), 40, 150
+    spikes = UsageSpikes(alerts_a_month=budget)
+    told, open_until = 0, dict.fromkeys(range(accounts), -1)
+    for hour in range(24 * days):
+        for account in range(accounts):
+            if random.random() * 24 >= hours_a_day:
+                continue
+            reading: dict[Any, Any] = {"account": account, "t": 3600.0 * hour, "value": random.lognormvariate(0, 0.5)}
+            score = spikes.score_one(reading)
+            spikes.learn_one(reading)
+            is_open = hour <= open_until[account]
+            told += score >= spikes.line and not is_open and hour >= 24 * days // 2
+            if score >= spikes.line or (is_open and score >= spikes.line / 2):
+                open_until[account] = hour + 6
+    months = accounts * days / 2 / 30
+
+    assert 0.6 * budget <= told / months <= 1.7 * budget
