@@ -103,7 +103,7 @@ def test_a_spike_says_what_is_usual(make_alert: Any) -> None:
 
     assert words.subject == "You are using much more water flow than usual"
     assert "Since 28 March 2026 at 03:00 UTC you have used 420 l of water flow." in words.body
-    assert "Usually it is about 50 l, between 10 and 90." in words.body
+    assert "Usually it is about 50 l, between 10 and 90. You are 330 l above that." in words.body
 
 
 @pytest.mark.parametrize("kind", ["plan_limit", "suspicious_charge", "usage_spike"])
