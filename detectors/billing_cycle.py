@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -13,7 +12,7 @@ from .events import Cycle
 
 _MONTHS = 12
 _WEEK = 7
-_A_MONDAY = date(1970, 1, 5)
+_A_FIRST, _A_MONDAY = date(1970, 1, 1), date(1970, 1, 5)
 _BEGINNING = datetime(1, 1, 3, tzinfo=UTC)  # the first day that every zone can express
 
 
@@ -74,19 +73,18 @@ def period_at(cycle: Cycle, zone: ZoneInfo, moment: datetime) -> Period:
     at = anchor.time() if anchor else time()
     local_day = moment.astimezone(zone).date()
     if cycle.kind == "month":
-        starts_on = _monthly(anchor.day if anchor else 1)
+        length, first = 0, anchor.date() if anchor else _A_FIRST
         number = local_day.year * _MONTHS + local_day.month - 1
     else:
-        length = _WEEK if cycle.kind == "week" else cycle.length
-        first = anchor.date() if anchor else _A_MONDAY
-        starts_on = _every(length, first)
+        length, first = _WEEK if cycle.kind == "week" else cycle.length, anchor.date() if anchor else _A_MONDAY
         number = (local_day - first).days // length
     # the guess is at most one off; where a zone skipped a day, two starts are one instant and the later one counts
-    while _instant(starts_on(number), at, zone) > moment:
+    while (period := _numbered(number, length, first, at, zone)).start > moment:
         number -= 1
-    while (end := _instant(starts_on(number + 1), at, zone)) <= moment:
+    while moment not in period:
         number += 1
-    return shared_period(starts_on(number).isoformat(), _instant(starts_on(number), at, zone), end)
+        period = _numbered(number, length, first, at, zone)
+    return period
 
 
 @lru_cache(maxsize=10_000)
@@ -110,16 +108,18 @@ def _prepaid(cycle: Cycle, moment: datetime) -> Period:
     return shared_period(filled.isoformat(), filled, None)
 
 
-def _monthly(day: int) -> Callable[[int], date]:
-    def starts_on(number: int) -> date:
-        year, month = number // _MONTHS, number % _MONTHS + 1
-        return date(year, month, min(day, monthrange(year, month)[1]))
+@lru_cache(maxsize=10_000)
+def _numbered(number: int, length: int, first: date, at: time, zone: ZoneInfo) -> Period:
+    """Return the `number`th period, of `length` days from `first`; where that is 0, month since the year 0."""
+    day, after = _start(number, length, first), _start(number + 1, length, first)
+    return shared_period(day.isoformat(), _instant(day, at, zone), _instant(after, at, zone))
 
-    return starts_on
 
-
-def _every(length: int, first: date) -> Callable[[int], date]:
-    return lambda number: first + timedelta(days=number * length)
+def _start(number: int, length: int, first: date) -> date:
+    if length:
+        return first + timedelta(days=number * length)
+    year, month = number // _MONTHS, number % _MONTHS + 1
+    return date(year, month, min(first.day, monthrange(year, month)[1]))
 
 
 def _instant(day: date, at: time, zone: ZoneInfo) -> datetime:

@@ -7,8 +7,9 @@ partition as ONE message, and leaves offsets to the worker, which alone knows wh
 Names that this file relies on and that are not documented by Faust 0.15 (`tests/streams/test_transport.py` pins them):
 `App._new_transport`; of the aiokafka driver's `Consumer`: `_drain_messages`, `_new_offset`, `perform_seek`,
 `_wait_next_records`, `_acked`, `_acked_index`, `flow_active`, `can_resume_flow`, `suspend_flow`, `callback`,
-`seek_wait`, `earliest_offsets`, `_new_consumer_thread`; of its `AIOKafkaConsumerThread`: `_create_worker_consumer`; of
-aiokafka's consumer: `_fetch_max_wait_ms`, `_isolation_level`; `app.consumer_generation_id`;
+`seek_wait`, `earliest_offsets`, `_new_consumer_thread`; of its `AIOKafkaConsumerThread`: `_create_worker_consumer`, `_ensure_consumer`; of
+aiokafka's consumer: `_fetch_max_wait_ms`, `_isolation_level`, `_fetcher`; of that fetcher: `_get_actions_per_node`, `_records`,
+`_fetch_max_wait_ms`; `app.consumer_generation_id`;
 `PartitionAssignor(app, replicas)`; and that `Fetcher._fetcher` crashes when it is cancelled in a rebalance.
 """
 
@@ -28,7 +29,8 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 _FETCH_TIMEOUT_SECONDS = 1.0
-_FETCH_MAX_WAIT_MS = 50
+_LONG_WAIT_MS = 250
+_SHORT_WAIT_MS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,33 @@ class Positions(Protocol):
         """Return the offset below which everything is processed, or None where nothing was."""
 
 
+def suit_waits(fetcher: Any) -> None:
+    """Let each fetch of aiokafka's `fetcher` wait at the broker as long as does no harm."""
+    decide = fetcher._get_actions_per_node  # noqa: SLF001
+
+    def decide_with_wait(assignment: Any) -> Any:
+        fetcher._fetch_max_wait_ms = _SHORT_WAIT_MS if fetcher._records else _LONG_WAIT_MS  # noqa: SLF001
+        return decide(assignment)
+
+    fetcher._get_actions_per_node = decide_with_wait  # noqa: SLF001
+
+
 class BatchConsumerThread(AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka's consumer, with two of the consumer's settings that Faust has fixed."""
+    """Faust's thread around aiokafka's consumer, with two of the consumer's settings that Faust has fixed.
+
+    One fetch is under way per broker. It asks for the partitions of which nothing waits to be handed out, and the broker answers as
+    soon as one of those has something: so a fetch for all of them may wait for long, and costs nothing while all is idle. But
+    while it waits for some only, what comes for the others waits too. Faust lets it wait 1.5 s, which idle topics beside
+    busy ones turn into pauses of that length.
+    """
+
+    async def on_start(self) -> None:
+        """Start the consumer, and let each fetch wait as long as does no harm."""
+        await super().on_start()
+        suit_waits(self._ensure_consumer()._fetcher)  # noqa: SLF001
 
     def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        # One fetch is under way per broker: while it waits for the partitions it asked for, new records of all others
-        # wait too. Faust lets it wait 1.5 s, which idle topics beside busy ones turn into pauses of that length.
-        consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - what a transaction took back never happened
         return consumer
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from math import isfinite
 from struct import Struct
 from typing import Any, Self
 
+import numpy as np
 from river import base
 
 from .usage_cohort import MEMORY, NO_BINS
@@ -32,6 +32,7 @@ _MOST_SCALE = 1e34
 _NOTHING = (0.0, 0.0, 8.0, 8.0, 8.0, 8.0, 8.0)
 _SAVED = Struct("<HiBBBBHdf3i7h7h")
 _SINGLE = Struct("<f")
+_CELL = np.dtype("<i2")
 _SIZES = tuple(_SAVED.size + 2 * len(grain.beginning) for grain in GRAINS)
 
 Judged = tuple[float, float, float, tuple[int, ...]]
@@ -183,9 +184,6 @@ class UsageMemory(base.Estimator):
 
     def save(self) -> bytes:
         """Return all that was learned, exactly."""
-        cells = array("h", map(int, self.cells))
-        if sys.byteorder == "big":
-            cells.byteswap()
         head = _SAVED.pack(
             self.n,
             self.bucket,
@@ -200,7 +198,7 @@ class UsageMemory(base.Estimator):
             *map(int, (self.anchor, self.anchor_base, self.own, self.habituation, self.odd, self.peak, self.adopted)),
             *map(int, self.now),
         )
-        return head + cells.tobytes()
+        return head + np.asarray(self.cells).astype(_CELL).tobytes()
 
     @classmethod
     def restored(cls, saved: bytes) -> Self:
@@ -227,10 +225,7 @@ class UsageMemory(base.Estimator):
             float, found[12:19]
         )
         habit.now = tuple(map(float, found[19:]))
-        cells = array("h", saved[_SAVED.size :])
-        if sys.byteorder == "big":
-            cells.byteswap()
-        habit.cells = array("f", cells)
+        habit.cells = array("f", np.frombuffer(saved, _CELL, offset=_SAVED.size).astype("f4").tobytes())
         habit.add_up()
         if habit.filled:
             habit.judge_running()

@@ -8,12 +8,14 @@ from typing import Any, cast
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from streams.transport import BatchApp, BatchConsumer, BatchTransport, EvenAssignor
+from streams.transport import BatchApp, BatchConsumer, BatchTransport, EvenAssignor, suit_waits
 
 
 def test_faust_and_aiokafka_are_the_versions_whose_inside_was_read() -> None:
@@ -53,9 +55,31 @@ def test_the_thread_still_makes_the_consumer_where_we_mend_it() -> None:
     assert "self._create_worker_consumer(" in inspect.getsource(AIOKafkaConsumerThread._create_consumer)
 
 
-@pytest.mark.parametrize("name", ["_fetch_max_wait_ms", "_isolation_level"])
-def test_aiokafka_still_reads_the_setting_when_it_starts(name: str) -> None:
-    assert f"self.{name}" in inspect.getsource(AIOKafkaConsumer.start)
+def test_aiokafka_still_reads_the_setting_when_it_starts() -> None:
+    assert "self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
+
+
+def test_a_fetch_still_reads_how_long_it_may_wait_when_it_is_made() -> None:
+    assert "self._get_actions_per_node(" in inspect.getsource(Fetcher._fetch_requests_routine)
+    made = inspect.getsource(Fetcher._get_actions_per_node)
+    assert "self._fetch_max_wait_ms" in made
+    assert "in self._records" in made
+
+
+@pytest.mark.parametrize(("waiting", "milliseconds"), [({}, 250), ({TP("t", 0): object()}, 5)])
+def test_a_fetch_is_short_while_it_leaves_partitions_out(waiting: dict[TP, object], milliseconds: int) -> None:
+    class Played:
+        _records, _fetch_max_wait_ms, heard = waiting, 1500, 0
+
+        def _get_actions_per_node(self, _: object) -> str:
+            self.heard = self._fetch_max_wait_ms
+            return "actions"
+
+    fetcher = Played()
+    suit_waits(fetcher)
+
+    assert fetcher._get_actions_per_node("assignment") == "actions"
+    assert fetcher.heard == milliseconds
 
 
 def test_the_app_asks_for_its_transport_where_we_answer() -> None:
