@@ -142,7 +142,7 @@ async def take_over(
             return None
         for number, restored in found.items():
             _check_positions(number, restored)
-            starts = _count_start(restored)
+            starts = count_start(restored)
             behind = {name for name in inputs if restored.positions[name] < restored.ends[name]}
             shard = make_shard(number, restored)
             taken[number] = Possession(
@@ -178,10 +178,18 @@ def _check_positions(number: int, restored: Restored) -> None:
             restored.positions[name] = restored.starts[name]
 
 
-def _count_start(restored: Restored) -> int:
-    """Return how often the shard was begun at these positions without a checkpoint after it, and note this time."""
+def count_start(restored: Restored) -> int:
+    """Return how often in a row the shard began without getting past a place on some input, and note this time.
+
+    Per input, since on others a life may get on, and save that, before it comes to the record that ends it.
+    """
     saved = restored.shared.get(STARTS_KEY)
     before = orjson.loads(saved) if saved is not None else {}
-    starts: int = before.get("starts", 0) + 1 if before.get("positions") == restored.positions else 1
-    restored.shared[STARTS_KEY] = orjson.dumps({"positions": restored.positions, "starts": starts})
-    return starts
+    positions, counts = before.get("positions", {}), before.get("starts_at", {})
+    starts_at = {
+        name: counts.get(name, 0) + 1 if positions.get(name) == position else 1
+        for name, position in restored.positions.items()
+        if position < restored.ends.get(name, 0)
+    }
+    restored.shared[STARTS_KEY] = orjson.dumps({"positions": restored.positions, "starts_at": starts_at})
+    return max(starts_at.values(), default=0)

@@ -73,7 +73,9 @@ class Shard(ABC):
         self.number = number
         self.accounts = accounts
         self.positions = dict(positions)
-        self._shared_saved = dict(shared)
+        self._shared_saved = {
+            key: part for key, part in shared.items() if key != STARTS_KEY
+        }  # which is not ours to write
         self._positions_saved = dict(positions)
         self._cut: tuple[dict[str, int], list[Saved], dict[bytes, bytes]] | None = None
 
@@ -136,7 +138,7 @@ class Shard(ABC):
     @property
     def is_changed(self) -> bool:
         """Whether there is something to write since the last cut."""
-        return self.positions != self._positions_saved or self.accounts.is_changed or STARTS_KEY in self._shared_saved
+        return self.positions != self._positions_saved or self.accounts.is_changed
 
     def begin_cut(self) -> None:
         """Take a consistent cut of what changed, without stopping: the accounts are saved by `cut_some`."""

@@ -1,5 +1,6 @@
 """What the whole suite shares: one real Kafka, and a second one for those who break it."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -7,6 +8,14 @@ import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from foretell.broker import LocalBroker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard() -> None:
+    """Undo what `nohup` and a shell's `&` do to the processes they start, and those to theirs: they ignore signals."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

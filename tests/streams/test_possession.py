@@ -4,17 +4,18 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
+import orjson
 import pytest
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from streams.checkpoints import StateWriter
-from streams.possession import NotSavedError, Possession
+from streams.checkpoints import Restored, StateWriter
+from streams.possession import NotSavedError, Possession, count_start
 from streams.publisher import Outbox, Publisher
 from streams.residence import Residents
 from streams.settings import KafkaSettings
-from streams.shard import Outcome, Record, Shard
+from streams.shard import STARTS_KEY, Outcome, Record, Shard
 from streams.transport import Batch
 
 TOPIC = "usage"
@@ -160,3 +161,24 @@ def test_the_last_checkpoint_waits_for_the_one_under_way() -> None:
 
 async def _shielded(owned: Possession) -> None:
     await asyncio.shield(owned.checkpoint())
+
+
+def test_a_place_that_no_life_gets_past_is_noticed_though_other_inputs_get_on() -> None:
+    ends = {"usage": 100, "charges": 1000, "idle": 5}
+    shared: dict[bytes, bytes] = {}
+    seen = []
+    for charges in (10, 200, 300, 999):
+        life = Restored(positions={"usage": 48, "charges": charges, "idle": 5}, shared=shared, ends=ends)
+        seen.append(count_start(life))
+        shared = life.shared
+
+    assert seen == [1, 2, 3, 4]
+    assert count_start(Restored(positions={"usage": 49, "charges": 999, "idle": 5}, shared=shared, ends=ends)) == 2
+    assert count_start(Restored(positions=ends, shared=shared, ends=ends)) == 0
+
+
+def test_a_mark_of_the_version_before_counts_as_none() -> None:
+    mark = orjson.dumps({"positions": {"usage": 48}, "starts": 3})
+    life = Restored(positions={"usage": 48}, shared={STARTS_KEY: mark}, ends={"usage": 100})
+
+    assert count_start(life) == 1
