@@ -73,9 +73,10 @@ class Shard(ABC):
         self.number = number
         self.accounts = accounts
         self.positions = dict(positions)
-        self._shared_saved = {
-            key: part for key, part in shared.items() if key != STARTS_KEY
-        }  # which is not ours to write
+        # the mark of starts is not ours to write
+        self._shared_saved = {key: part for key, part in shared.items() if key != STARTS_KEY}
+        # of a shard that was taken over the first cut is written whatever comes: it begins what is shared
+        self._is_taken_over = STARTS_KEY in shared
         self._positions_saved = dict(positions)
         self._cut: tuple[dict[str, int], list[Saved], dict[bytes, bytes]] | None = None
 
@@ -138,7 +139,7 @@ class Shard(ABC):
     @property
     def is_changed(self) -> bool:
         """Whether there is something to write since the last cut."""
-        return self.positions != self._positions_saved or self.accounts.is_changed
+        return self.positions != self._positions_saved or self.accounts.is_changed or self._is_taken_over
 
     def begin_cut(self) -> None:
         """Take a consistent cut of what changed, without stopping: the accounts are saved by `cut_some`."""
@@ -157,7 +158,7 @@ class Shard(ABC):
         if self._cut is None:
             raise RuntimeError("no cut was begun")
         (positions, changed, self._shared_saved), self._cut = self._cut, None
-        self._positions_saved = positions
+        self._positions_saved, self._is_taken_over = positions, False
         return [*changed, *self.accounts.end_cut()], positions
 
     def detach(self) -> None:
